@@ -1,0 +1,1 @@
+"""What reads all tables to prove or to tell: verify and status."""

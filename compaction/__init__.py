@@ -1,0 +1,1 @@
+"""Repair, dedupe, compaction and gold."""

@@ -1,0 +1,83 @@
+"""The command line: finds the verb, loads its module only, and turns errors into one line and an exit code."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from typing import Final
+
+VERBS: Final = {
+    "produce": "simulate viewers and send their playback events to a topic",
+}
+"""Verb → one line of help. Its module is `playlake.verbs.<verb>`, with `Settings` and `run(settings) -> int`."""
+
+EXIT_OK, EXIT_NO, EXIT_WRONG, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        arguments: words after `playlake`; None takes them from the process.
+
+    Returns:
+        0 success; 1 it ran and the answer is no; 2 wrong use or a broken world, with one line on standard error that
+        says what to do; 130 after Ctrl-C.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_overview())
+        return EXIT_OK if words else EXIT_WRONG
+    if words[0] in ("-V", "--version"):
+        import playlake
+
+        print(f"playlake {playlake.__version__}")
+        return EXIT_OK
+    verb = words[0]
+    if verb not in VERBS:
+        print(f"playlake: there is no verb {verb!r}; `playlake --help` lists them", file=sys.stderr)
+        return EXIT_WRONG
+    return _run(verb, words[1:])
+
+
+def _run(verb: str, arguments: list[str]) -> int:
+    from schemas.errors import PlaylakeError
+
+    try:
+        from playlake.settings import load
+
+        module = importlib.import_module(f"playlake.verbs.{verb}")
+        exit_code: int = module.run(load(module.Settings, arguments))
+        sys.stdout.flush()
+        return exit_code
+    except PlaylakeError as error:
+        print(f"playlake {verb}: {error}", file=sys.stderr)
+        return EXIT_WRONG
+    except KeyboardInterrupt:
+        print(f"playlake {verb}: stopped", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of our output went away (`playlake query … | head`)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    lines = [f"  {verb:<{width}}  {text}" for verb, text in VERBS.items()]
+    return "\n".join(
+        [
+            "usage: playlake VERB [OPTIONS]",
+            "",
+            "A streaming lake for clickstreams: Kafka to exactly-once Parquet in Delta tables.",
+            "",
+            *lines,
+            "",
+            "`playlake VERB --help` explains a verb, with an example. Start with `playlake demo`.",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,143 @@
+"""Settings of a verb: flags over `PLAYLAKE_*` variables over `playlake.toml`, as one frozen object.
+
+In `playlake.toml`, top-level keys hold for every verb (`lake`, `broker`, `topic`, …) and a table named for a verb
+(`[stream]`) holds for that one and wins. `PLAYLAKE_CONFIG` names another file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from schemas.errors import ConfigError
+
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_UNITS_BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+
+
+def parse_duration_s(value: Any) -> Any:
+    """Return seconds for `10s`, `500ms`, `5m`, `1h`, `2d` or a bare number of seconds; other types pass unchanged.
+
+    Raises:
+        ValueError: text that is no duration.
+    """
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?\s*", value)
+    if match is None:
+        raise ValueError(f"{value!r} is no duration: write 500ms, 10s, 5m, 1h or 2d")
+    return float(match[1]) * _UNITS_S[match[2] or "s"]
+
+
+def parse_bytes(value: Any) -> Any:
+    """Return bytes for `128MB`, `64MiB` or a bare number; other types pass unchanged.
+
+    Raises:
+        ValueError: text that is no size.
+    """
+    if not isinstance(value, str):
+        return value
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]?i?b?)\s*", value.lower())
+    if match is None or match[2] not in _UNITS_BYTES:
+        raise ValueError(f"{value!r} is no size: write 128MB, 64MiB or a number of bytes")
+    return int(float(match[1]) * _UNITS_BYTES[match[2]])
+
+
+def _positive(value: float) -> float:
+    if value <= 0:
+        raise ValueError("must be more than 0")
+    return value
+
+
+Duration = Annotated[float, BeforeValidator(parse_duration_s), AfterValidator(_positive)]
+"""Seconds, from `10s`, `500ms`, `5m`, `1h`, `2d`."""
+Size = Annotated[int, BeforeValidator(parse_bytes), AfterValidator(_positive)]
+"""Bytes, from `128MB`, `64MiB`."""
+
+
+class VerbSettings(BaseSettings):
+    """Base of every verb's settings; a subclass's docstring is the verb's help text, with an example.
+
+    Attributes:
+        verb: the word on the command line; also the table in `playlake.toml`.
+    """
+
+    verb: ClassVar[str]
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        env_prefix="PLAYLAKE_",
+        extra="ignore",
+        cli_kebab_case=True,
+        cli_implicit_flags="toggle",
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+        nested_model_default_partial_update=False,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: flags (added by pydantic-settings before these), arguments, variables, file."""
+        return init_settings, env_settings, InitSettingsSource(settings_cls, _from_file(cls))
+
+
+Settings = TypeVar("Settings", bound=VerbSettings)
+
+
+def load(settings: type[Settings], arguments: list[str]) -> Settings:
+    """Return the settings for one call of a verb.
+
+    Args:
+        settings: the verb's class.
+        arguments: the words after the verb.
+
+    Raises:
+        ConfigError: a value that doesn't fit, from whichever source; the message names it.
+        SystemExit: `--help` (0), or a flag that isn't one (2, with usage on standard error).
+    """
+    try:
+        return settings(_cli_parse_args=arguments, _cli_prog_name=f"playlake {settings.verb}")  # type: ignore[call-arg]
+    except ValidationError as error:
+        raise ConfigError("; ".join(_explain(settings, item) for item in error.errors())) from None
+
+
+def _explain(settings: type[BaseModel], item: Any) -> str:
+    name = ".".join(str(part) for part in item["loc"])
+    flag = f"--{name.replace('_', '-')}" if name in settings.model_fields else name
+    if item["type"] == "missing":
+        return f"{flag} is needed (or the variable PLAYLAKE_{name.upper()}, or {name} in playlake.toml)"
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return f"{flag or settings.__name__}: {message}" if flag else message
+
+
+def _from_file(cls: type[VerbSettings]) -> dict[str, Any]:
+    named = os.environ.get("PLAYLAKE_CONFIG")
+    path = Path(named or "playlake.toml")
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if named:
+            raise ConfigError(f"the settings file {named} (PLAYLAKE_CONFIG) is not there") from None
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"the settings file {path} can't be read: {error}") from None
+    shared = {key: value for key, value in content.items() if not isinstance(value, dict)}
+    own = content.get(cls.verb, {})
+    unknown = [key for key in own if key.replace("-", "_") not in cls.model_fields]
+    if unknown:
+        raise ConfigError(f"{path}: [{cls.verb}] has no setting {unknown[0]!r}; see `playlake {cls.verb} --help`")
+    merged = {**shared, **own}
+    return {name: value for key, value in merged.items() if (name := key.replace("-", "_")) in cls.model_fields}

@@ -1,0 +1,1 @@
+"""One module a verb: its settings (flags over variables over file) and `run(settings) -> exit code`."""

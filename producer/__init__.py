@@ -1,0 +1,1 @@
+"""The simulated viewers and how their events reach a broker."""

@@ -1,0 +1,149 @@
+"""The lake's tables: name, Arrow schema, lake partition and which columns may leave statistics in the Delta log.
+
+Gold tables are declared by their SQL files (`compaction/gold`); everything else is declared here and nowhere else.
+All timestamps are microseconds UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import pyarrow as pa
+
+LAKE_FORMAT: Final = 1
+"""Version of the layout below, kept in each table's configuration as `playlake.format`. Raised when an older playlake
+must not touch a newer lake."""
+
+NULL_PARTITION: Final = "event_date=__HIVE_DEFAULT_PARTITION__"
+
+_TIMESTAMP = pa.timestamp("us", tz="UTC")
+_TEXT_LIST = pa.list_(pa.string())
+
+POSITION: Final = (
+    pa.field("topic", pa.string(), nullable=False),
+    pa.field("topic_id", pa.string(), nullable=False),
+    pa.field("kafka_partition", pa.int32(), nullable=False),
+    pa.field("kafka_offset", pa.int64(), nullable=False),
+)
+"""Where a record came from. `topic_id` is the broker's UUID of the topic (`-` where a broker has none), so that a topic
+deleted and made again under its name is another source."""
+
+RECORDS: Final = pa.schema(
+    [
+        *POSITION,
+        pa.field("broker_timestamp", _TIMESTAMP),
+        pa.field("key", pa.binary()),
+        pa.field("value", pa.binary()),
+        pa.field("headers", pa.map_(pa.string(), pa.binary())),
+        pa.field("ingest_timestamp", _TIMESTAMP, nullable=False),
+    ]
+)
+"""Records as fetched: bronze without its lake partition. A null `value` is a tombstone; a repeated header name keeps
+every value, in order (a map may repeat a key in Arrow and Parquet)."""
+
+BRONZE: Final = RECORDS.append(pa.field("ingest_date", pa.date32(), nullable=False))
+
+SILVER: Final = pa.schema(
+    [
+        pa.field("event_id", pa.string(), nullable=False),
+        pa.field("user_id", pa.string(), nullable=False),
+        pa.field("profile_id", pa.string(), nullable=False),
+        pa.field("session_id", pa.string(), nullable=False),
+        pa.field("title_id", pa.string(), nullable=False),
+        pa.field("event_type", pa.string(), nullable=False),
+        pa.field("event_ts", pa.float64()),
+        pa.field("event_timestamp", _TIMESTAMP),
+        pa.field("device_type", pa.string()),
+        pa.field("country", pa.string()),
+        pa.field("playhead_s", pa.float64()),
+        pa.field("app_version", pa.string()),
+        pa.field("title", pa.string()),
+        pa.field("content_type", pa.string()),
+        pa.field("genres", _TEXT_LIST),
+        pa.field("release_year", pa.int32()),
+        pa.field("rating", pa.string()),
+        pa.field("director", pa.string()),
+        pa.field("duration_s", pa.float64()),
+        pa.field("content_countries", _TEXT_LIST),
+        pa.field("region", pa.string()),
+        pa.field("quality_score", pa.float64(), nullable=False),
+        pa.field("warnings", _TEXT_LIST, nullable=False),
+        pa.field("event_date_source", pa.string(), nullable=False),
+        *POSITION,
+        pa.field("broker_timestamp", _TIMESTAMP),
+        pa.field("ingest_timestamp", _TIMESTAMP, nullable=False),
+        pa.field("raw_payload", pa.string()),
+        pa.field("repair_id", pa.string()),
+        pa.field("event_date", pa.date32()),
+    ]
+)
+
+QUARANTINE: Final = pa.schema(
+    [
+        *POSITION,
+        pa.field("broker_timestamp", _TIMESTAMP),
+        pa.field("key", pa.binary()),
+        pa.field("value", pa.binary()),
+        pa.field("reasons", _TEXT_LIST, nullable=False),
+        pa.field("detail", pa.string()),
+        pa.field("rule_set", pa.string(), nullable=False),
+        pa.field("ingest_timestamp", _TIMESTAMP, nullable=False),
+        pa.field("ingest_date", pa.date32(), nullable=False),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """One Delta table of the lake.
+
+    Attributes:
+        name: what the code and the `query` views call it.
+        path: its folder under the lake's root.
+        schema: Arrow schema, lake partition column included (last).
+        partition_by: the lake partition column.
+        statistics: columns with min/max in the Delta log. Never `user_id, profile_id, key, value, raw_payload`: the
+            log must not remember whom the files forgot.
+        unique_text: columns of (nearly) unique text, for which a Parquet dictionary only costs.
+    """
+
+    name: str
+    path: str
+    schema: pa.Schema
+    partition_by: str
+    statistics: tuple[str, ...]
+    unique_text: tuple[str, ...]
+
+
+_POSITION_NAMES = tuple(field.name for field in POSITION)
+
+TABLES: Final = {
+    spec.name: spec
+    for spec in (
+        TableSpec(
+            "bronze",
+            "bronze/playback_events",
+            BRONZE,
+            "ingest_date",
+            (*_POSITION_NAMES, "broker_timestamp", "ingest_timestamp"),
+            ("key", "value"),
+        ),
+        TableSpec(
+            "silver",
+            "silver/playback_events",
+            SILVER,
+            "event_date",
+            (*_POSITION_NAMES, "event_timestamp", "event_type", "broker_timestamp", "ingest_timestamp", "repair_id"),
+            ("event_id", "raw_payload"),
+        ),
+        TableSpec(
+            "quarantine",
+            "quarantine/playback_events",
+            QUARANTINE,
+            "ingest_date",
+            (*_POSITION_NAMES, "broker_timestamp", "ingest_timestamp", "rule_set"),
+            ("value", "detail"),
+        ),
+    )
+}

@@ -1,0 +1,209 @@
+"""Where the lake is: its tables' places, storage options and file systems, on a disk or on S3.
+
+The one place that maps settings to deltalake's object store and to s3fs. Credentials come from the usual AWS variables
+and never from the URI, so they can't reach a log by way of it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from schemas.errors import ConfigError, IncompatibleLake, LakeNotFound, StoreUnavailable
+from schemas.tables import LAKE_FORMAT, TABLES, TableSpec
+
+_FORMAT_KEY: Final = "playlake.format"
+_GLOB = re.compile(r"[*?\[\]{}]")
+_STORE_TROUBLE = (OSError, DeltaError)
+
+
+@dataclass(frozen=True)
+class Lake:
+    """A lake's address. Holds no handle and no connection: cheap to make, safe to share between threads.
+
+    Attributes:
+        uri: an absolute folder path, or `s3://bucket/prefix`; without a slash at its end.
+    """
+
+    uri: str
+
+    @classmethod
+    def at(cls, uri: str) -> Lake:
+        """Return the lake at `uri`, which need not exist yet.
+
+        Args:
+            uri: a folder (relative ones start at the working directory, `~` is the home folder), `file:///folder` or
+                `s3://bucket/prefix`.
+
+        Raises:
+            ConfigError: another scheme, an S3 address without a bucket, or a character that readers take for a pattern.
+        """
+        uri = uri.strip()
+        if uri.startswith("file://"):
+            uri = uri.removeprefix("file://")
+        if not uri:
+            raise ConfigError("the lake's address is empty: give a folder or s3://bucket/prefix with --lake")
+        if _GLOB.search(uri):
+            raise ConfigError(f"the lake's address {uri!r} holds one of *?[]{{}}, which readers take for a pattern")
+        if uri.startswith("s3://"):
+            if not uri.removeprefix("s3://").strip("/"):
+                raise ConfigError(f"the lake's address {uri!r} names no bucket: write s3://bucket/prefix")
+            return cls(uri.rstrip("/"))
+        if "://" in uri:
+            raise ConfigError(f"the lake's address {uri!r} is neither a folder nor s3://bucket/prefix")
+        return cls(str(Path(uri).expanduser().absolute()))
+
+    @property
+    def is_s3(self) -> bool:
+        """Whether the lake is on an S3 API."""
+        return self.uri.startswith("s3://")
+
+    @cached_property
+    def storage_options(self) -> dict[str, str]:
+        """Options for deltalake. It reads the AWS variables itself; an http endpoint has to be allowed by name."""
+        if not self.is_s3:
+            return {}
+        endpoint = _s3_endpoint()
+        if endpoint is None:
+            return {}
+        return {"AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": str(endpoint.startswith("http://")).lower()}
+
+    def filesystem(self) -> Any:
+        """Return an fsspec file system for what lies outside of deltalake: reading Parquet and the log's JSON."""
+        if self.is_s3:
+            import s3fs
+
+            return s3fs.S3FileSystem(endpoint_url=_s3_endpoint())
+        import fsspec
+
+        return fsspec.filesystem("file")
+
+    def path(self, name: str) -> str:
+        """Return the URI of a table: one of `TABLES`, or `gold/<name>`."""
+        return f"{self.uri}/{TABLES[name].path if name in TABLES else name}"
+
+    def exists(self, name: str) -> bool:
+        """Return whether the table is there.
+
+        Raises:
+            StoreUnavailable: the store did not answer.
+        """
+        try:
+            return bool(DeltaTable.is_deltatable(self.path(name), self.storage_options))
+        except _STORE_TROUBLE as error:
+            raise store_trouble(self.path(name), error) from error
+
+    def table(self, name: str, version: int | None = None) -> DeltaTable:
+        """Open a table at its newest version (or at `version`) and check that this playlake understands it.
+
+        Raises:
+            LakeNotFound: there is no such table.
+            IncompatibleLake: another version of playlake made it.
+            StoreUnavailable: the store did not answer.
+        """
+        path = self.path(name)
+        try:
+            if not self.is_s3 and not os.path.isdir(path):
+                raise TableNotFoundError(path)
+            handle = DeltaTable(path, version=version, storage_options=self.storage_options)
+        except TableNotFoundError:
+            raise LakeNotFound(
+                f"there is no lake at {self.uri} (no Delta table at {path}): "
+                "check --lake, or fill one with `playlake stream` or `playlake demo`"
+            ) from None
+        except _STORE_TROUBLE as error:
+            raise store_trouble(path, error) from error
+        self._check_format(handle, path)
+        return handle
+
+    def table_or_create(self, name: str) -> DeltaTable:
+        """Open one of `TABLES`, making it when it isn't there. Safe when several workers start at once.
+
+        Raises:
+            IncompatibleLake: a table of that name has another format.
+            StoreUnavailable: the store did not answer, or refuses writes.
+        """
+        try:
+            return self.table(name)
+        except LakeNotFound:
+            pass
+        spec = TABLES[name]
+        path = self.path(name)
+        try:
+            if not self.is_s3:
+                Path(path).mkdir(parents=True, exist_ok=True)
+            DeltaTable.create(
+                path,
+                schema=spec.schema,
+                mode="ignore",
+                partition_by=[spec.partition_by],
+                name=f"playlake {name}",
+                configuration=_configuration(spec),
+                storage_options=self.storage_options,
+                raise_if_key_not_exists=False,
+            )
+        except _STORE_TROUBLE as error:
+            try:
+                return self.table(name)
+            except LakeNotFound:
+                raise store_trouble(path, error) from error
+        return self.table(name)
+
+    def require(self) -> None:
+        """Raise `LakeNotFound` or `IncompatibleLake` unless this is a lake with all its tables."""
+        for name in TABLES:
+            self.table(name)
+
+    def _check_format(self, handle: DeltaTable, path: str) -> None:
+        found = handle.metadata().configuration.get(_FORMAT_KEY)
+        if found is not None and found != str(LAKE_FORMAT):
+            raise IncompatibleLake(
+                f"{path} has lake format {found}, this playlake writes format {LAKE_FORMAT}: "
+                "use the playlake that wrote it, or another --lake; nothing was touched"
+            )
+
+    def gold_configuration(self) -> dict[str, str]:
+        """Return the table configuration that marks a gold table as this format's."""
+        return {_FORMAT_KEY: str(LAKE_FORMAT)}
+
+
+def data_files(handle: DeltaTable) -> list[str]:
+    """Return the paths of a table's live Parquet files at the handle's version, as DuckDB and fsspec take them.
+
+    `DeltaTable.file_uris` answers percent-encoded paths for local folders with, say, a space in their name; those name
+    no file. Never glob instead: rejected and superseded commits leave their files behind.
+    """
+    uris = handle.file_uris()
+    return uris if handle.table_uri.startswith("s3://") else [unquote(uri).removeprefix("file://") for uri in uris]
+
+
+def empty_table(name: str) -> pa.Table:
+    """Return a table of no rows with the schema of one of `TABLES`."""
+    return TABLES[name].schema.empty_table()
+
+
+def store_trouble(place: str, error: Exception) -> StoreUnavailable:
+    """Return a foreign storage error as ours: one line with the place and the first line of the cause."""
+    cause = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return StoreUnavailable(f"the store does not serve {place}: {cause}")
+
+
+def _configuration(spec: TableSpec) -> dict[str, str]:
+    return {
+        _FORMAT_KEY: str(LAKE_FORMAT),
+        "delta.dataSkippingStatsColumns": ",".join(spec.statistics),
+        "delta.checkpointInterval": "100",
+    }
+
+
+def _s3_endpoint() -> str | None:
+    return os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")

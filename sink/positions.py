@@ -1,0 +1,75 @@
+"""How far the lake is: positions, claims and starts, kept as Delta `txn` entries in the same commits as the rows.
+
+For each source three `txn` ids exist:
+
+    <topic>/<topic id>/<Kafka partition>          last offset that the table holds (silver's decides: that far is done)
+    <topic>/<topic id>/<Kafka partition>#epoch    number of the newest claim; only its writer may commit
+    <topic>/<topic id>/<Kafka partition>#start    first offset that this lake was to hold (set once, at the first claim)
+
+A `txn` alone is no fence: Delta's protocol only lets concurrent commits collide, and a later commit may even write a
+lower version. `sink.writer` adds the comparison that makes it one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import pyarrow as pa
+from deltalake import DeltaTable
+
+NO_TOPIC_ID: Final = "-"
+"""Topic id where the broker has none (librdkafka's built-in broker)."""
+
+
+@dataclass(frozen=True, order=True)
+class Source:
+    """One Kafka partition of one topic, the topic told apart from a later one of the same name by its id."""
+
+    topic: str
+    topic_id: str
+    kafka_partition: int
+
+    @property
+    def app_id(self) -> str:
+        """The `txn` id of its position. Topic names can't hold a slash, so this is unambiguous."""
+        return f"{self.topic}/{self.topic_id}/{self.kafka_partition}"
+
+    @property
+    def epoch_id(self) -> str:
+        """The `txn` id of its claims."""
+        return f"{self.app_id}#epoch"
+
+    @property
+    def start_id(self) -> str:
+        """The `txn` id of its first offset."""
+        return f"{self.app_id}#start"
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.kafka_partition}]"
+
+
+def position(handle: DeltaTable, source: Source) -> int | None:
+    """Return the last offset that the table holds of a source at the handle's version; None before its first flush."""
+    version: int | None = handle.transaction_version(source.app_id)
+    return version
+
+
+def epoch(handle: DeltaTable, source: Source) -> int:
+    """Return the number of the newest claim on a source at the handle's version; 0 before the first."""
+    return handle.transaction_version(source.epoch_id) or 0
+
+
+def start(handle: DeltaTable, source: Source) -> int | None:
+    """Return the first offset of a source that the lake was to hold; None before the first claim."""
+    version: int | None = handle.transaction_version(source.start_id)
+    return version
+
+
+def topic_ids(handle: DeltaTable, topic: str) -> set[str]:
+    """Return the ids of all topics of this name whose rows the table's live files hold, from the log's statistics."""
+    statistics = pa.table(handle.get_add_actions(flatten=True))
+    if "min.topic_id" not in statistics.column_names:
+        return set()
+    rows = statistics.select(["min.topic", "min.topic_id"]).to_pylist()
+    return {row["min.topic_id"] for row in rows if row["min.topic"] == topic and row["min.topic_id"] is not None}

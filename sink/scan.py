@@ -1,0 +1,80 @@
+"""Read the lake with DuckDB: tables as views over exactly the files that the Delta log names.
+
+DuckDB's delta and httpfs extensions can't be assumed downloadable, so the file list comes from deltalake and S3 is read
+through s3fs.
+"""
+
+from __future__ import annotations
+
+import duckdb
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from sink.lake import Lake, data_files
+
+
+def connect(lake: Lake, *, threads: int | None = None, memory_limit: str | None = None) -> duckdb.DuckDBPyConnection:
+    """Return an in-memory DuckDB connection that can read the lake's files: time zone UTC, s3fs registered for S3.
+
+    Args:
+        lake: whose files are to be read.
+        threads: None leaves DuckDB's default (all cores).
+        memory_limit: as DuckDB takes it, `2GB`; None leaves its default.
+    """
+    con = duckdb.connect()
+    con.execute("set TimeZone = 'UTC'")
+    con.execute("set enable_progress_bar = false")
+    if threads is not None:
+        con.execute(f"set threads = {int(threads)}")
+    if memory_limit is not None:
+        con.execute("set memory_limit = $1", [memory_limit])
+    if lake.is_s3:
+        con.register_filesystem(lake.filesystem())
+    return con
+
+
+def create_view(con: duckdb.DuckDBPyConnection, view: str, handle: DeltaTable, files: list[str] | None = None) -> None:
+    """Create or replace `view` (a name, or `schema.name`) over the table at the handle's version.
+
+    Partition columns come from the Delta schema with their types, also where only the null partition is there (DuckDB
+    would infer VARCHAR). Columns that older files lack read as null. A table without files is a view of no rows with
+    the right columns.
+
+    Args:
+        con: where to create it; the schema must exist.
+        view: trusted name, not user input.
+        handle: fixes the version that the view shows.
+        files: only these of the table's files (paths as `data_files` gives them); None is all of them.
+    """
+    schema = pa.schema(handle.schema().to_arrow())
+    paths = data_files(handle) if files is None else files
+    columns = ", ".join(_quote(name) for name in schema.names)
+    if not paths:
+        types = ", ".join(f"cast(null as {kind}) as {_quote(name)}" for name, kind in duckdb_types(con, schema).items())
+        con.execute(f"create or replace view {view} as select {types} where false")
+        return
+    partition_columns = handle.metadata().partition_columns
+    hive_types = ", ".join(
+        f"{_quote(name)}: {kind}" for name, kind in duckdb_types(con, schema).items() if name in partition_columns
+    )
+    hive = (
+        f"hive_partitioning = true, hive_types = {{{hive_types}}}" if partition_columns else "hive_partitioning = false"
+    )
+    file_list = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+    con.execute(
+        f"create or replace view {view} as select {columns} "  # noqa: S608
+        f"from read_parquet([{file_list}], union_by_name = true, {hive})"
+    )
+
+
+def duckdb_types(con: duckdb.DuckDBPyConnection, schema: pa.Schema) -> dict[str, str]:
+    """Return DuckDB's name of each column's type."""
+    con.register("__schema_probe", schema.empty_table())
+    try:
+        return {row[0]: row[1] for row in con.execute("describe __schema_probe").fetchall()}
+    finally:
+        con.unregister("__schema_probe")
+
+
+def _quote(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

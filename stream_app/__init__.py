@@ -1,0 +1,1 @@
+"""The worker: transport, Faust app, process."""
