@@ -1,0 +1,87 @@
+"""Fixtures for every test: a real broker, and a fresh topic."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests import broker as brokers
+
+MakeTopic = Callable[..., str]
+
+
+def _say(config: pytest.Config) -> Callable[[str], None]:
+    """Return a print that is seen at once, also where pytest captures output."""
+    capture: Any = config.pluginmanager.getplugin("capturemanager")
+
+    def say(line: str) -> None:
+        with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
+            print(f"\n[broker] {line}", flush=True)
+
+    return say
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start the broker before the first test, so that fetching it the first time is not on any test's clock."""
+    needs_broker = any("broker" in getattr(item, "fixturenames", ()) for item in session.items)
+    if not needs_broker or session.config.option.collectonly:
+        return
+    _find(session.config)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the session's broker, if there is one and it is ours."""
+    found = config.stash.get(_BROKER, None)
+    if isinstance(found, brokers.Broker):
+        found.close()
+
+
+_BROKER = pytest.StashKey[brokers.Broker | brokers.NoBroker]()
+
+
+def _find(config: pytest.Config) -> brokers.Broker | brokers.NoBroker:
+    if _BROKER not in config.stash:
+        try:
+            config.stash[_BROKER] = brokers.find(_say(config))
+        except brokers.NoBroker as error:
+            config.stash[_BROKER] = error
+    return config.stash[_BROKER]
+
+
+@pytest.fixture(scope="session")
+def broker(pytestconfig: pytest.Config) -> brokers.Broker:
+    """A real Apache Kafka (`.bootstrap`, `.url`). Without one the test fails and says what to do; it never skips."""
+    found = _find(pytestconfig)
+    if isinstance(found, brokers.NoBroker):
+        pytest.fail(str(found), pytrace=False)
+    return found
+
+
+@pytest.fixture
+def topic(request: pytest.FixtureRequest, broker: brokers.Broker) -> Iterator[MakeTopic]:
+    """`topic(partitions=1, config=None)` creates a topic under a name of its own and returns the name."""
+    created: list[str] = []
+
+    def make(partitions: int = 1, config: dict[str, str] | None = None) -> str:
+        name = brokers.fresh_name(request.node.name)
+        broker.create_topic(name, partitions, config)
+        created.append(name)
+        return name
+
+    yield make
+    for name in created:
+        broker.delete_topic(name)
+
+
+@pytest.fixture
+def stoppable_broker(request: pytest.FixtureRequest) -> Iterator[brokers.Broker]:
+    """A broker of this test's own, for `stop(kill=…)` and `start()`. About 4 s to start."""
+    try:
+        own = brokers.start(_say(request.config))
+    except brokers.NoBroker as error:
+        pytest.fail(str(error), pytrace=False)
+    yield own
+    own.close()
