@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,7 +20,7 @@ def _say(config: pytest.Config) -> Callable[[str], None]:
 
     def say(line: str) -> None:
         with capture.global_and_fixture_disabled() if capture else contextlib.nullcontext():
-            print(f"\n[broker] {line}", flush=True)
+            print(f"\n[playlake] {line}", flush=True)
 
     return say
 
@@ -30,6 +31,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not needs_broker or session.config.option.collectonly:
         return
     _find(session.config)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a run in which something was skipped, where nothing may be (the project's own CI)."""
+    reporter: Any = session.config.pluginmanager.getplugin("terminalreporter")
+    skipped = reporter.stats.get("skipped", []) if reporter else []
+    if skipped and os.environ.get("PLAYLAKE_NO_SKIPS") == "1" and session.exitstatus == pytest.ExitCode.OK:
+        _say(session.config)(f"{len(skipped)} tests were skipped, and PLAYLAKE_NO_SKIPS=1 allows none")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -1,0 +1,27 @@
+# Every recipe makes its own environment (tools/run); `make demo` needs nothing but Python 3.11+ and make.
+EVENTS ?= 200000
+LAKE ?=
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint clean
+
+help: ## list the recipes
+	@echo "usage: make RECIPE [NAME=VALUE…]"; echo
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1  \t\2/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo: ## everything once, nothing else installed (EVENTS=200000 LAKE=folder)
+	tools/run playlake demo --events $(EVENTS) $(if $(LAKE),--lake '$(LAKE)')
+
+test: ## all tests, against a real Apache Kafka (ARGS='-k verify')
+	tools/run --dev pytest $(ARGS)
+
+lint: ## ruff, mypy, import rules
+	tools/run --dev ruff check .
+	tools/run --dev ruff format --check .
+	tools/run --dev mypy
+	tools/run --dev lint-imports
+
+clean: ## remove the environments and caches; never a lake
+	rm -rf .venv .uv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
