@@ -15,7 +15,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 import pyarrow as pa
-from deltalake import DeltaTable
+from deltalake import ColumnProperties, DeltaTable, WriterProperties
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from schemas.errors import ConfigError, IncompatibleLake, LakeNotFound, StoreUnavailable
@@ -184,6 +184,16 @@ def data_files(handle: DeltaTable) -> list[str]:
     """
     uris = handle.file_uris()
     return uris if handle.table_uri.startswith("s3://") else [unquote(uri).removeprefix("file://") for uri in uris]
+
+
+def writer_properties(name: str) -> WriterProperties:
+    """Return how Parquet files of one of `TABLES` are written, by the worker and by every rewrite alike."""
+    no_dictionary = ColumnProperties(dictionary_enabled=False)
+    return WriterProperties(
+        compression="ZSTD",
+        compression_level=1,
+        column_properties={column: no_dictionary for column in TABLES[name].unique_text},
+    )
 
 
 def empty_table(name: str) -> pa.Table:
