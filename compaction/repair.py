@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from compaction.delta_log import live_files
@@ -136,7 +137,7 @@ def _plan(lake: Lake, handle: DeltaTable, before: dt.datetime | None, repair_id:
     ).to_arrow_table()
     if rows.num_rows == 0:
         return None
-    newest: dt.datetime = max(rows["ingest_timestamp"].to_pylist())
+    newest: dt.datetime = pc.max(rows["ingest_timestamp"]).as_py()
     return Plan(rows.drop_columns(["ingest_timestamp"]), None, newest + dt.timedelta(microseconds=1))
 
 

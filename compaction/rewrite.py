@@ -45,11 +45,13 @@ class Plan:
         rows: position columns, and for an update one column for each column to be set, under its name. Not empty.
         dates: lake partitions that the rows are in now; None is the null partition.
         cutoff: later than the ingest time of each row. Appends of rows from then on don't stop the commit.
+        transactions: `txn` entries that the commit is to carry.
     """
 
     rows: pa.Table
     dates: tuple[dt.date, ...] | None
     cutoff: dt.datetime
+    transactions: tuple[Transaction, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,6 @@ def rewrite(
     *,
     rewrite_id: str,
     sets: Mapping[str, str] | None,
-    transactions: Callable[[int], list[Transaction]] = lambda planned_on: [],
     pause: Callable[[int], None] | None = None,
     step: Callable[[str], None] = lambda name: None,
 ) -> Rewritten | None:
@@ -80,7 +81,6 @@ def rewrite(
             only (None: all), or None when there is nothing to do.
         rewrite_id: unique; kept in the commit.
         sets: for an update, silver's column → SQL over `t` (the table) and `s` (the plan's rows); None deletes.
-        transactions: given the version planned on, `txn` entries for the commit.
         pause: waits before the next attempt; None is a jittered, growing moment.
         step: called with `planned` and `committed`: fault points of tests.
 
@@ -104,7 +104,7 @@ def rewrite(
             continue
         step("planned")
         try:
-            _commit(lake, handle, plan, rewrite_id, sets, transactions(planned_on))
+            _commit(lake, handle, plan, rewrite_id, sets)
         except CommitFailedError:
             before = _earliest_arrival(lake, plan, planned_on)
             (pause or _pause)(attempt)
@@ -180,7 +180,6 @@ def _commit(
     plan: Plan,
     rewrite_id: str,
     sets: Mapping[str, str] | None,
-    transactions: list[Transaction],
 ) -> None:
     if plan.dates is None:
         where = "t.event_date IS NULL"
@@ -198,7 +197,7 @@ def _commit(
         target_alias="t",
         writer_properties=writer_properties("silver"),
         commit_properties=CommitProperties(
-            custom_metadata={REWRITE_KEY: rewrite_id}, app_transactions=transactions or None
+            custom_metadata={REWRITE_KEY: rewrite_id}, app_transactions=list(plan.transactions) or None
         ),
     )
     if sets is None:

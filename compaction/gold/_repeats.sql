@@ -1,0 +1,60 @@
+-- source:  repeats
+-- grain:   one row of silver that repeats an event
+-- purpose: positions of the rows that repeat an event_id which an earlier row holds, on the same date or within 3 days.
+--          Earlier is the least (broker_timestamp, topic, kafka_partition, kafka_offset). Dedupe drops these rows; gold
+--          leaves them out until it has.
+-- reads:   silver -3d..3d linked by event_id
+-- columns:
+--   topic, topic_id, kafka_partition, kafka_offset   the row's position
+--   event_date          its date
+--   ingest_timestamp    as in silver
+--
+-- Only rows whose id occurs more than once are ranked. An id that a broken client sends a million times costs a sort, not
+-- a million squared: of a date only the first row is compared with other dates.
+with shared as (
+    select event_id
+    from silver
+    where event_date is not null
+    group by event_id
+    having count(*) > 1
+),
+
+candidates as (
+    select
+        event_id, event_date, topic, topic_id, kafka_partition, kafka_offset, ingest_timestamp,
+        coalesce(broker_timestamp, timestamptz '9999-12-31 00:00:00+00') as arrived
+    from silver
+    where event_date is not null and event_id in (select event_id from shared)
+),
+
+ranked as (
+    select
+        *,
+        row_number() over (partition by event_id order by arrived, topic, topic_id, kafka_partition, kafka_offset)
+            as place,
+        row_number() over (
+            partition by event_id, event_date order by arrived, topic, topic_id, kafka_partition, kafka_offset
+        ) as place_on_date
+    from candidates
+),
+
+repeated as (
+    select * from ranked where place_on_date > 1
+    union all
+    select * from ranked as later
+    where
+        place_on_date = 1
+        and exists (
+            select 1
+            from ranked as earlier
+            where
+                earlier.place_on_date = 1
+                and earlier.event_id = later.event_id
+                and earlier.place < later.place
+                and abs(date_diff('day', earlier.event_date, later.event_date)) <= 3
+        )
+)
+
+select topic, topic_id, kafka_partition, kafka_offset, event_date, ingest_timestamp
+from repeated
+where event_date in (select event_date from wanted)
