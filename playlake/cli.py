@@ -10,6 +10,9 @@ from typing import Final
 
 VERBS: Final = {
     "produce": "simulate viewers and send their playback events to a topic",
+    "stream": "the worker: read a topic, check, enrich, write to the lake exactly once",
+    "status": "how the lake is: sizes, freshness, positions, what was refused",
+    "verify": "prove that nothing was lost and nothing doubled",
 }
 """Verb → one line of help. Its module is `playlake.verbs.<verb>`, with `Settings` and `run(settings) -> int`."""
 

@@ -6,6 +6,7 @@ In `playlake.toml`, top-level keys hold for every verb (`lake`, `broker`, `topic
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import tomllib
@@ -69,6 +70,11 @@ class VerbSettings(BaseSettings):
     """
 
     verb: ClassVar[str]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Take the indentation out of the docstring, which becomes the help text."""
+        super().__init_subclass__(**kwargs)
+        cls.__doc__ = inspect.cleandoc(cls.__doc__ or "")
 
     model_config = SettingsConfigDict(
         frozen=True,

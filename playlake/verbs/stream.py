@@ -1,0 +1,106 @@
+"""`playlake stream`: the worker."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from playlake.broker import client_options
+from playlake.settings import Duration, Size, VerbSettings
+from schemas.errors import StoreUnavailable
+
+
+class Settings(VerbSettings):
+    """Read playback events from a topic, check and enrich them, and write them to the lake exactly once.
+
+    Several workers with the same --group share the topic's Kafka partitions. What is read next is decided by the lake,
+    so a worker may be killed and started again at any time.
+
+    Example:
+        playlake stream --broker kafka://localhost:9092 --topic playback_events --lake ./lake
+    """
+
+    verb: ClassVar[str] = "stream"
+
+    broker: str = Field(description="kafka://host:port[,host:port]")
+    topic: str = Field(description="topic to read")
+    lake: str = Field(description="folder or s3://bucket/prefix; made when it isn't there")
+    allowed_latency: Duration = Field(10.0, description="a row waits at most this long for its flush, such as 10s")
+    until_caught_up: bool = Field(False, description="stop once the end offsets seen at the start are in the lake")
+    wait: bool = Field(False, description="wait for a broker or a topic that isn't there yet")
+    catalogue: Path | None = Field(None, description="CSV of titles (Netflix-titles layout); default: the small one")
+    group: str = Field("playlake", description="consumer group")
+    flush_bytes: Size = Field(32 << 20, description="flush at once when this much is buffered")
+    max_in_flight_bytes: Size = Field(96 << 20, description="hold at most this much that is not in the lake yet")
+    web_port: int | None = Field(None, description="port for Faust's web server; default: none")
+    web_bind: str = Field("127.0.0.1", description="address for Faust's web server")
+    kafka_option: list[str] = Field([], description="librdkafka setting name=value, such as security.protocol=SSL")
+    verbose: bool = Field(False, description="log Faust's and librdkafka's own messages too")
+    # `as_json` on the command line is --json, as for every verb
+    as_json: bool = Field(False, alias="json", description="print the final report as one JSON object")
+
+
+def run(settings: Settings) -> int:
+    """Run a worker; see `Settings`."""
+    from sink.lake import Lake
+    from stream_app.catalogue import read_titles, shipped_catalogue
+
+    _set_up_logging(verbose=settings.verbose)
+    options = client_options(settings.broker, settings.kafka_option)
+    lake = Lake.at(settings.lake)
+    catalogue = settings.catalogue or shipped_catalogue()
+    read_titles(catalogue)
+
+    from stream_app.app import WorkerSettings, run_worker
+    from stream_app.broker import inspect_topic, wait_for_topic
+    from stream_app.pipeline import Limits
+
+    log = logging.getLogger("playlake")
+    if settings.wait:
+        topic = wait_for_topic(options, settings.topic, lambda reason: log.warning("waiting: %s", reason))
+    else:
+        topic = inspect_topic(options, settings.topic)
+    report = run_worker(
+        WorkerSettings(
+            client_options=options,
+            topic=topic,
+            lake=lake,
+            catalogue=catalogue,
+            group=settings.group,
+            limits=Limits(settings.allowed_latency, settings.flush_bytes, settings.max_in_flight_bytes),
+            until_caught_up=settings.until_caught_up,
+            web_port=settings.web_port,
+            web_bind=settings.web_bind,
+        )
+    )
+    records = report.rows["silver"] + report.rows["quarantine"]
+    rate = records / report.seconds if report.seconds else 0.0
+    if settings.as_json:
+        print(json.dumps({**report.rows, "flushes": report.flushes, "seconds": round(report.seconds, 3)}))
+    else:
+        print(
+            f"{records:,} events in {report.seconds:.1f} s ({rate:,.0f} events/s): {report.rows['silver']:,} silver, "
+            f"{report.rows['quarantine']:,} quarantined, {report.flushes} flushes"
+        )
+    if not report.is_flushed:
+        raise StoreUnavailable(
+            "stopped without the last flush, the store did not answer in time. Nothing is lost: "
+            "the next worker reads those records again"
+        )
+    return 130 if report.interrupted and settings.until_caught_up else 0
+
+
+def _set_up_logging(*, verbose: bool) -> None:
+    """Log to standard error, a line a message; other libraries only from warnings on unless verbose."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
+    )
+    for name in ("playlake", "stream_app"):
+        logging.getLogger(name).setLevel(logging.INFO)
+    if verbose:
+        logging.getLogger().setLevel(logging.INFO)

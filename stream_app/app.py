@@ -1,0 +1,399 @@
+"""The worker: a Faust app whose one agent feeds the pipeline, from start to the last flush.
+
+    Faust agent ──take──> Pipeline (process, write) ──flushed──> acknowledge ──> Faust commits offsets to the group
+
+Faust runs it: `faust.App`, an agent, its life cycle and its web server. What is read next is the lake's decision.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import signal
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import faust
+import pyarrow as pa
+from faust.types import TP
+
+from schemas.countries import countries
+from schemas.errors import FenceLost, TerminalError, TopicRecreated
+from sink import positions
+from sink.lake import Lake
+from sink.positions import Source
+from sink.writer import Flushed, LakeWriter
+from stream_app.broker import Topic
+from stream_app.catalogue import WatchedCatalogue
+from stream_app.pipeline import Limits, Pipeline
+from stream_app.process import Processor
+from stream_app.transport import Consumer, Transport
+
+_CLAIM_TRIES: Final = 5
+_RELEASE_TIMEOUT_S: Final = 20.0
+_STOP_TIMEOUT_S: Final = 8.0
+_CAUGHT_UP_CHECK_S: Final = 0.1
+_OTHERS_CHECK_S: Final = 1.0
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """Everything a worker needs to know.
+
+    Attributes:
+        client_options: librdkafka's settings, `bootstrap.servers` among them.
+        topic: as the broker described it just now; its end offsets are where `until_caught_up` stops.
+        lake: where to write.
+        catalogue: CSV of titles.
+        group: consumer group; workers of one group share the Kafka partitions.
+        limits: when to flush and how much to hold.
+        until_caught_up: stop once the topic's end offsets are in the lake.
+        web_port: of Faust's web server, on 127.0.0.1 unless `web_bind` says otherwise; None for no server.
+        web_bind: address for the web server.
+    """
+
+    client_options: Mapping[str, Any]
+    topic: Topic
+    lake: Lake
+    catalogue: Path
+    group: str
+    limits: Limits = field(default_factory=Limits)
+    until_caught_up: bool = False
+    web_port: int | None = None
+    web_bind: str = "127.0.0.1"
+
+
+@dataclass
+class WorkerReport:
+    """What a worker did until it stopped.
+
+    Attributes:
+        rows: per table, rows committed.
+        flushes: how many flushes committed something.
+        seconds: from the first batch to the last flush.
+        interrupted: whether a signal stopped it.
+        is_flushed: whether everything that was taken is in the lake.
+    """
+
+    rows: dict[str, int] = field(default_factory=lambda: {"bronze": 0, "silver": 0, "quarantine": 0})
+    flushes: int = 0
+    seconds: float = 0.0
+    interrupted: bool = False
+    is_flushed: bool = True
+
+
+def run_worker(settings: WorkerSettings, *, step: Callable[[str], None] | None = None) -> WorkerReport:
+    """Run a worker until a signal, the end of the topic (`until_caught_up`), or an error.
+
+    Args:
+        settings: what to do.
+        step: fault point of the writer, see `LakeWriter`.
+
+    Raises:
+        TerminalError: waiting will not mend it; nothing unflushed was acknowledged.
+        IncompatibleLake, StoreUnavailable: the lake can't be opened; nothing was started.
+    """
+    _refuse_recreated_topic(settings.lake, settings.topic)
+    catalogue = WatchedCatalogue(settings.catalogue)
+    regions = pa.Table.from_pylist([{"code": country.code, "region": country.region} for country in countries()])
+    processor = Processor(catalogue.titles, regions)
+    writer = LakeWriter(settings.lake, step=step)
+    with tempfile.TemporaryDirectory(prefix="playlake-worker-") as folder:  # Faust wants one; it stays empty
+        return asyncio.run(Worker(settings, writer, processor, catalogue, Path(folder)).run())
+
+
+class Worker:
+    """One worker's state on the app's loop: which claims hold, what waits for an acknowledgement, where ends are."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        writer: LakeWriter,
+        processor: Processor,
+        catalogue: WatchedCatalogue,
+        folder: Path,
+    ) -> None:
+        """Make the app; `run` starts it. Call it on a running loop's thread."""
+        self._settings = settings
+        self._topic = settings.topic
+        self._report = WorkerReport()
+        self._claims: dict[TP, int] = {}
+        self._unacknowledged: dict[TP, deque[tuple[int, Any]]] = {}
+        self._done: dict[TP, int] = {}
+        self._ends: dict[TP, tuple[int, int]] = {}
+        self._fences_lost: dict[TP, int] = {}
+        self._first_batch_at: float | None = None
+        self._error: BaseException | None = None
+        self._pipeline = Pipeline(
+            writer,
+            processor,
+            catalogue,
+            settings.limits,
+            on_flushed=lambda flushed: self._soon(self._flushed, flushed),
+            on_room=lambda: self._soon(self._room_made),
+            on_failure=lambda error: self._soon(self.failed, error),
+        )
+        self._app = self._make_app(folder)
+
+    def _make_app(self, folder: Path) -> Any:
+        settings = self._settings
+        app = faust.App(
+            settings.group,
+            broker="kafka://",
+            store="memory://",
+            datadir=folder,
+            topic_disable_leader=True,
+            stream_wait_empty=False,
+            stream_buffer_maxsize=16,
+            broker_commit_interval=0.5,
+            broker_session_timeout=10,
+            web_enabled=settings.web_port is not None,
+            web_port=settings.web_port or 6066,
+            web_bind=settings.web_bind,
+        )
+        app.transport = Transport(
+            app,
+            client_options=settings.client_options,
+            topic_ids={self._topic.name: self._topic.topic_id},
+            keeper=self,
+        )
+        app.producer_transport = app.transport
+
+        async def ingest(batches: Any) -> None:
+            try:
+                async for event in batches.noack().events():
+                    await self._take(event)
+            except Exception as error:  # Faust would start the agent again and go on behind the lost batch
+                self.failed(error)
+                raise
+
+        app.agent(app.topic(self._topic.name, value_serializer="raw"), name="ingest")(ingest)
+        app.on_before_shutdown.connect(self._last_flush, weak=False)
+        return app
+
+    async def run(self) -> WorkerReport:
+        """Run to the end; see `run_worker`."""
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        self._room = asyncio.Event()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._loop.add_signal_handler(number, self._on_signal)
+        self._pipeline.start()
+        try:
+            await self._app.start()
+            watcher = asyncio.create_task(self._watch())
+            watcher.add_done_callback(self._watcher_ended)
+            await self._stopping.wait()
+            watcher.cancel()
+        finally:
+            await self._app.stop()
+        if self._error is not None:
+            raise self._error
+        return self._report
+
+    def _on_signal(self) -> None:
+        if self._report.interrupted:  # a second time: at once. Unflushed records were never acknowledged.
+            os._exit(130)
+        _log.info("stopping: flushing what was read")
+        self._report.interrupted = True
+        self._stopping.set()
+
+    def _soon(self, action: Callable[..., None], *arguments: Any) -> None:
+        """Carry something out on the app's loop, from a thread of the pipeline."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the worker is gone already
+            self._loop.call_soon_threadsafe(action, *arguments)
+
+    # ---------------------------------------------------------------- batches
+
+    async def _take(self, event: Any) -> None:
+        tp, fetched = event.message.tp, event.message.value
+        while not self._pipeline.has_room:
+            self._room.clear()
+            await self._room.wait()
+        if fetched.claim_number != self._claims.get(tp):
+            return  # of a claim that is over: whoever holds the Kafka partition now reads it from the lake's position
+        if self._first_batch_at is None:
+            self._first_batch_at = time.monotonic()
+        self._unacknowledged[tp].append((event.message.offset, event))
+        self._pipeline.submit(fetched.records)
+
+    def _room_made(self) -> None:
+        self._room.set()
+
+    def _flushed(self, flushed: Flushed) -> None:
+        for name, rows in flushed.rows.items():
+            self._report.rows[name] += rows
+        self._report.flushes += 1
+        if self._first_batch_at is not None:
+            self._report.seconds = time.monotonic() - self._first_batch_at
+        for source, last in flushed.done.items():
+            tp = TP(source.topic, source.kafka_partition)
+            self._done[tp] = last
+            self._fences_lost.pop(tp, None)
+            waiting = self._unacknowledged.get(tp, deque())
+            while waiting and waiting[0][0] <= last:
+                waiting.popleft()[1].ack()
+        _log.info(
+            "flushed %s: %s",
+            ", ".join(f"{rows:,} {name}" for name, rows in flushed.rows.items()),
+            ", ".join(f"{source}@{last}" for source, last in sorted(flushed.done.items())),
+            extra={"seconds": dict(flushed.seconds)},
+        )
+        if flushed.lost:
+            self._fence_lost(flushed.lost)
+
+    def _fence_lost(self, sources: frozenset[Source]) -> None:
+        """Another writer claimed these. If the group still gives them to us, claim them again, but not for ever."""
+        lost = [TP(source.topic, source.kafka_partition) for source in sources]
+        still_ours = [tp for tp in lost if tp in self._claims]
+        for tp in still_ours:
+            self._claims.pop(tp)
+            self._unacknowledged.pop(tp, None)
+            self._fences_lost[tp] = self._fences_lost.get(tp, 0) + 1
+            if self._fences_lost[tp] > _CLAIM_TRIES:
+                self.failed(
+                    FenceLost(
+                        f"{tp.topic}[{tp.partition}] is claimed by another writer again and again: does another "
+                        f"consumer group than {self._settings.group!r} write to {self._settings.lake.uri}? Stop one"
+                    )
+                )
+                return
+        if still_ours:
+            _log.warning("another writer claimed %s: asking the group", ", ".join(f"{t}[{p}]" for t, p in still_ours))
+            consumer: Consumer = self._app.consumer
+            consumer.claim_again(still_ours)
+
+    # ---------------------------------------------------------------- PositionKeeper
+
+    async def claim(self, first_offsets: Mapping[TP, int], claim_number: int) -> Mapping[TP, int]:
+        """Claim sources in the lake (see `PositionKeeper`); overtaken by another claimant, try again a few times."""
+        sources = {self._source(tp): offset for tp, offset in first_offsets.items()}
+        for tp in first_offsets:
+            self._claims[tp] = claim_number
+            self._unacknowledged[tp] = deque()
+            self._ends.pop(tp, None)
+        for attempt in range(_CLAIM_TRIES):
+            try:
+                claimed = await asyncio.wrap_future(self._pipeline.claim(sources))
+                break
+            except FenceLost:
+                if attempt == _CLAIM_TRIES - 1:
+                    raise
+                await asyncio.sleep(random.uniform(0.1, 1.0))  # noqa: S311  # jitter, no secret
+        next_offsets = {TP(source.topic, source.kafka_partition): offset for source, offset in claimed.items()}
+        for tp, offset in next_offsets.items():
+            self._done[tp] = offset - 1
+        _log.info("reading %s", ", ".join(f"{t}[{p}] from {o}" for (t, p), o in sorted(next_offsets.items())))
+        return next_offsets
+
+    async def release(self, tps: frozenset[TP], *, is_lost: bool) -> None:
+        """Flush what was taken of these and forget them (see `PositionKeeper`), within a bounded time."""
+        _log.info("giving up %s", ", ".join(f"{t}[{p}]" for t, p in sorted(tps)))
+        released = self._pipeline.release((self._source(tp) for tp in tps), flush=not is_lost)
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(released), _RELEASE_TIMEOUT_S)
+        except TimeoutError:
+            _log.warning("no flush within %.0f s: the new owner reads again what was not committed", _RELEASE_TIMEOUT_S)
+        for tp in tps:
+            self._claims.pop(tp, None)
+            self._unacknowledged.pop(tp, None)
+            self._ends.pop(tp, None)
+
+    def failed(self, error: BaseException) -> None:
+        """Stop without a last flush: a bug or a world that waiting will not mend."""
+        if self._error is None:
+            self._error = error
+        self._stopping.set()
+
+    def reached_end(self, tp: TP, end: int, last_fetched: int) -> None:
+        """Note an end for `until_caught_up`."""
+        self._ends[tp] = (end, last_fetched)
+
+    def _source(self, tp: TP) -> Source:
+        return Source(tp.topic, self._topic.topic_id, tp.partition)
+
+    # ---------------------------------------------------------------- ends
+
+    async def _watch(self) -> None:
+        """Stop when Faust crashed or, if asked to, when caught up."""
+        others_checked_at = 0.0
+        while not self._stopping.is_set():
+            await asyncio.sleep(_CAUGHT_UP_CHECK_S)
+            if self._app.crashed:
+                self.failed(self._app.crash_reason or TerminalError("Faust crashed without a reason"))
+            if not self._settings.until_caught_up or not await self._has_read_its_own():
+                continue
+            if time.monotonic() - others_checked_at >= _OTHERS_CHECK_S:
+                others_checked_at = time.monotonic()
+                if await asyncio.to_thread(self._have_others_read_theirs):
+                    self._stopping.set()
+
+    def _watcher_ended(self, watcher: asyncio.Task[None]) -> None:
+        if not watcher.cancelled() and (error := watcher.exception()) is not None:
+            self.failed(error)
+
+    async def _has_read_its_own(self) -> bool:
+        """Return whether every Kafka partition of ours is in the lake up to the end seen at the start."""
+        must_flush = False
+        for tp in self._claims:
+            low, high = self._topic.offsets[tp.partition]
+            end, last_fetched = self._ends.get(tp, (-1, -1))
+            if end < high and high > low:
+                return False
+            must_flush = must_flush or self._done[tp] < last_fetched
+        if must_flush:
+            await asyncio.wrap_future(self._pipeline.flush())
+            return False
+        await self._commit_ends()
+        return True
+
+    async def _commit_ends(self) -> None:
+        """Tell the group that ends were reached, also past transaction markers, where no record's offset says so."""
+        consumer: Consumer = self._app.consumer
+        if ends := {tp: end for tp, (end, _) in self._ends.items() if tp in self._claims}:
+            await consumer._commit(ends)
+
+    def _have_others_read_theirs(self) -> bool:
+        """Return whether the Kafka partitions of other workers are in the lake up to the end seen at the start."""
+        wanted = {
+            number: high
+            for number, (low, high) in self._topic.offsets.items()
+            if high > low and TP(self._topic.name, number) not in self._claims
+        }
+        if not wanted:
+            return True
+        silver = self._settings.lake.table("silver")
+        consumer: Consumer = self._app.consumer
+        committed = consumer.committed_offsets(self._topic.name, wanted)
+        for number, high in wanted.items():
+            done = positions.position(silver, Source(self._topic.name, self._topic.topic_id, number))
+            if (done is None or done < high - 1) and committed.get(number, -1) < high:
+                return False
+        return True
+
+    async def _last_flush(self, *_: Any, **__: Any) -> None:
+        flush = self._error is None
+        done = await asyncio.to_thread(self._pipeline.stop, flush=flush, timeout_s=_STOP_TIMEOUT_S)
+        self._report.is_flushed = flush and done
+
+
+def _refuse_recreated_topic(lake: Lake, topic: Topic) -> None:
+    """Raise `TopicRecreated` if the lake holds records of another topic of this name."""
+    if not lake.exists("bronze"):
+        return
+    others = positions.topic_ids(lake.table("bronze"), topic.name) - {topic.topic_id}
+    if others:
+        raise TopicRecreated(
+            f"the topic {topic.name!r} has id {topic.topic_id}, but {lake.uri} holds records of a topic of that name "
+            f"with id {', '.join(sorted(others))}: it was deleted and made again, or --broker is another one. "
+            "Use another --lake for it"
+        )

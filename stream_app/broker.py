@@ -1,0 +1,104 @@
+"""Ask the broker about a topic before a worker starts: is it there, which id has it, how far does it reach."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from schemas.errors import BrokerUnavailable, TopicNotFound
+from sink.positions import NO_TOPIC_ID
+
+_TIMEOUT_S: Final = 8.0
+_BUILT_IN_BROKER: Final = "mockCluster"
+
+
+@dataclass(frozen=True)
+class Topic:
+    """What the broker says of a topic.
+
+    Attributes:
+        name: the topic.
+        topic_id: the broker's UUID of it, `NO_TOPIC_ID` where the broker has none.
+        offsets: per Kafka partition, the first offset it still has and the one that a next record would get.
+    """
+
+    name: str
+    topic_id: str
+    offsets: Mapping[int, tuple[int, int]]
+
+
+def inspect_topic(client_options: Mapping[str, Any], name: str) -> Topic:
+    """Ask for a topic's id and offsets.
+
+    Args:
+        client_options: librdkafka's settings.
+        name: the topic.
+
+    Raises:
+        BrokerUnavailable: no answer within 8 s.
+        TopicNotFound: the broker has no such topic; the message says how to make it.
+    """
+    servers = client_options["bootstrap.servers"]
+    quiet = {**client_options, "log_level": 0}
+    try:
+        admin = AdminClient(quiet)
+        metadata = admin.list_topics(timeout=_TIMEOUT_S)
+        if name not in metadata.topics:  # asked for all: asking for one by name makes some brokers create it
+            if (metadata.cluster_id or "").startswith(_BUILT_IN_BROKER):
+                metadata = admin.list_topics(name, timeout=_TIMEOUT_S)
+            else:
+                raise TopicNotFound(
+                    f"the broker {servers} has no topic {name!r}: make it with `kafka-topics.sh --create "
+                    f"--topic {name} --partitions 4 --bootstrap-server {servers}`, or start with --wait"
+                )
+        topic_id = _topic_id(admin, name, metadata.cluster_id)
+        partitions = sorted(metadata.topics[name].partitions)
+        consumer = Consumer({**quiet, "group.id": "playlake-inspect", "enable.auto.commit": False})
+        try:
+            offsets = {
+                number: consumer.get_watermark_offsets(TopicPartition(name, number), timeout=_TIMEOUT_S)
+                for number in partitions
+            }
+        finally:
+            consumer.close()
+    except KafkaException as error:
+        raise BrokerUnavailable(
+            f"no answer from the broker {servers} ({error.args[0].str()}): is it running, and is --broker right?"
+        ) from error
+    return Topic(name, topic_id, offsets)
+
+
+def wait_for_topic(
+    client_options: Mapping[str, Any],
+    name: str,
+    on_wait: Callable[[str], None],
+    sleep: Callable[[float], None] = time.sleep,
+) -> Topic:
+    """Ask again until the topic is there; `on_wait` gets each new reason for waiting."""
+    reason = ""
+    while True:
+        try:
+            return inspect_topic(client_options, name)
+        except (BrokerUnavailable, TopicNotFound) as error:
+            if str(error) != reason:
+                reason = str(error)
+                on_wait(reason)
+            sleep(random.uniform(0.5, 1.5))  # noqa: S311  # jitter, no secret
+
+
+def _topic_id(admin: AdminClient, name: str, cluster_id: str | None) -> str:
+    if (cluster_id or "").startswith(_BUILT_IN_BROKER):  # never answers DescribeTopics
+        return NO_TOPIC_ID
+    try:
+        described = admin.describe_topics(TopicCollection([name]), request_timeout=_TIMEOUT_S)[name].result()
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError._UNSUPPORTED_FEATURE:  # Kafka before 2.8
+            return NO_TOPIC_ID
+        raise
+    return str(described.topic_id)

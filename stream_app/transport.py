@@ -1,0 +1,565 @@
+"""A Faust transport on confluent-kafka: one fetch of one Kafka partition is one Faust message.
+
+Faust keeps what it is good at (agents, group membership, life cycle, web server, sensors); the cost per event is gone,
+since a message's value holds an Arrow table of records. What shaped it:
+
+- `fetch.queue.backoff.ms` is 1 s by default and starves a fast reader.
+- librdkafka assigns Kafka partitions only while it is polled, and Faust fetches only after an assignment. So a thread
+  of our own polls from `subscribe` on, and Faust's fetcher reads what that thread handed over.
+- Rebalance callbacks run on the polling thread, Faust's handlers on the app's loop: they run there and are waited for,
+  so that an assignment is complete (claimed, its positions read from the lake) before a record of it arrives.
+- Assignment is cooperative: only what moves is revoked. Faust's own handler of a revocation empties every agent's
+  queue, kept Kafka partitions' included; so it is not called.
+- A Kafka partition that comes back, or that is claimed again, is read from the lake's position. What was fetched under
+  its former claim and still waits in a queue must not follow: each batch carries the number of its claim.
+- A client lets one thread in at a time, and one that polls hardly ever lets go: only the polling thread touches it, and
+  what others want of it (commits, seeks) waits in a queue; questions go to a second client.
+- Full buffers pause the Kafka partitions while polling goes on: the group never takes a busy worker for a dead one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Coroutine, Iterable, Mapping
+from concurrent.futures import CancelledError as FutureCancelled
+from concurrent.futures import wait as wait_for_futures
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, cast
+
+import pyarrow as pa
+from confluent_kafka import Consumer as RdConsumer
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from faust.transport import base
+from faust.transport.consumer import Consumer as FaustConsumer
+from faust.transport.producer import Producer as FaustProducer
+from faust.types import TP, ConsumerMessage
+from yarl import URL
+
+from schemas.errors import OffsetsGone, PlaylakeError, TerminalError, TopicNotFound
+from schemas.tables import RECORDS
+
+_FETCH_ROWS: Final = 25_000
+_POLL_S: Final = 0.1
+_HANDED_OVER_BATCHES: Final = 16
+_WATERMARK_TIMEOUT_S: Final = 10.0
+_HEADERS: Final = RECORDS.field("headers").type
+_TIMESTAMP: Final = RECORDS.field("broker_timestamp").type
+_log = logging.getLogger(__name__)
+_librdkafka_log = logging.getLogger("librdkafka")
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """The value of a Faust message: one fetch of one Kafka partition.
+
+    Attributes:
+        records: schema `RECORDS`, at least one row, offsets ascending.
+        claim_number: of the claim under which it was fetched.
+    """
+
+    records: pa.Table
+    claim_number: int
+
+
+class PositionKeeper(Protocol):
+    """Who knows where to read from: the lake, by way of the worker. Called on the app's loop."""
+
+    async def claim(self, first_offsets: Mapping[TP, int], claim_number: int) -> Mapping[TP, int]:
+        """Claim Kafka partitions that were assigned, or that lost their fence and are still assigned.
+
+        Args:
+            first_offsets: per Kafka partition, the first offset that its topic still has.
+            claim_number: batches with a lower number are void from now on.
+
+        Returns:
+            Per Kafka partition, the offset to read next.
+        """
+
+    async def release(self, tps: frozenset[TP], *, is_lost: bool) -> None:
+        """Give Kafka partitions up: flushed first, unless they are lost already."""
+
+    def failed(self, error: BaseException) -> None:
+        """Stop the worker: waiting will not mend `error`."""
+
+    def reached_end(self, tp: TP, end: int, last_fetched: int) -> None:
+        """Note that a Kafka partition was read to its end for now.
+
+        Args:
+            tp: the Kafka partition.
+            end: the offset that a next record would get.
+            last_fetched: the last record's offset; below `end - 1` where transaction markers or compaction left holes.
+        """
+
+
+@dataclass
+class _Assigned:
+    claim_number: int
+    last_fetched: int
+
+
+class Consumer(FaustConsumer):
+    """Faust's consumer over librdkafka's, with a polling thread of its own."""
+
+    transport: Transport
+    _app_loop: asyncio.AbstractEventLoop
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._keeper = self.transport.keeper
+        self._closing = threading.Event()
+        self._subscribed = threading.Event()
+        self._polling = threading.Thread(target=self._poll_until_closed, name="poll", daemon=True)
+        self._topics: list[str] = []
+        self._claim_number = 0
+        self._assigned: dict[TP, _Assigned] = {}
+        self._paused = False
+        self._ends_heard: dict[TP, int] = {}
+        self._seek_requests: deque[TP] = deque()
+        self._commit_requests: deque[dict[TP, int]] = deque()
+        self._handed_over: asyncio.Queue[tuple[TP, Fetched]] = asyncio.Queue()
+
+    # ---------------------------------------------------------------- life cycle
+
+    async def on_start(self) -> None:
+        """Make the client and start to poll; nothing is fetched before `subscribe`."""
+        self._app_loop = asyncio.get_running_loop()
+        identity = {
+            **self.transport.client_options,
+            "group.id": self.app.conf.id,
+            "enable.auto.commit": False,
+        }
+        # For questions from other threads; it never joins the group.
+        self._asking = RdConsumer(identity, logger=_librdkafka_log)
+        self._rd = RdConsumer(
+            {
+                **identity,
+                "auto.offset.reset": "error",  # positions come from the lake; `earliest` would reset silently
+                "enable.partition.eof": True,
+                "partition.assignment.strategy": "cooperative-sticky",
+                "isolation.level": "read_committed",
+                "queued.max.messages.kbytes": 65_536,
+                "fetch.message.max.bytes": 8 << 20,
+                "fetch.queue.backoff.ms": 5,
+                "session.timeout.ms": int(self.app.conf.broker_session_timeout * 1000),
+            },
+            logger=_librdkafka_log,
+        )
+        self._polling.start()
+        await super().on_start()
+
+    async def on_stop(self) -> None:
+        """Commit what was acknowledged, leave the group and end the polling thread."""
+        await super().on_stop()
+        self._closing.set()
+        await asyncio.get_running_loop().run_in_executor(None, self._polling.join, 30.0)
+
+    async def subscribe(self, topics: Iterable[str]) -> None:
+        """Join the group for these topics; Faust's own (leader, replies) are not used."""
+        self._topics = [topic for topic in topics if topic in self.transport.topics]
+        self._subscribed.set()
+
+    def _poll_until_closed(self) -> None:
+        """Poll until closed: the thread's outermost shell, so whatever fails here stops the worker, never hangs it."""
+        rd = self._rd
+        try:
+            while not self._subscribed.wait(_POLL_S):
+                if self._closing.is_set():
+                    return
+            rd.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
+            while not self._closing.is_set():
+                self._pause_or_resume(rd)
+                self._seek_where_asked(rd)
+                self._commit_where_asked(rd)
+                known_claims = self._claim_number
+                self._hand_over(rd.consume(_FETCH_ROWS, _POLL_S), known_claims)
+        except BaseException as error:
+            self._fail(error)
+        finally:
+            self._commit_where_asked(rd, asynchronous=False)
+            rd.close()
+            self._asking.close()
+
+    def _fail(self, error: BaseException) -> None:
+        if not self._app_loop.is_closed():
+            self._app_loop.call_soon_threadsafe(self._keeper.failed, error)
+
+    # ---------------------------------------------------------------- fetch
+
+    def _pause_or_resume(self, rd: RdConsumer) -> None:
+        is_full = self._handed_over.qsize() >= _HANDED_OVER_BATCHES
+        if is_full == self._paused or not self._assigned:
+            return
+        parts = [TopicPartition(tp.topic, tp.partition) for tp in self._assigned]
+        (rd.pause if is_full else rd.resume)(parts)
+        self._paused = is_full
+
+    def _hand_over(self, messages: list[Any], known_claims: int) -> None:
+        """Pass on what was fetched.
+
+        A Kafka partition claimed while this fetch went on (its number is above `known_claims`) was paused at once: what
+        the fetch holds of it dates from a former assignment and is void, like what it holds of one that was revoked.
+        """
+        by_partition: dict[tuple[str, int], list[Any]] = {}
+        ends: list[tuple[TP, int]] = []
+        for message in messages:
+            error = message.error()
+            if error is None:
+                by_partition.setdefault((message.topic(), message.partition()), []).append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                ends.append((TP(message.topic(), message.partition()), message.offset()))
+            else:
+                self._judge_error(error, message)
+        ingest_timestamp_us = time.time_ns() // 1000
+        batches = []
+        for name, fetched in by_partition.items():
+            tp = TP(*name)
+            assigned = self._assigned.get(tp)
+            if assigned is None or assigned.claim_number > known_claims:
+                continue
+            assigned.last_fetched = fetched[-1].offset()
+            records = to_records(fetched, self.transport.topic_ids[tp.topic], ingest_timestamp_us)
+            batches.append((tp, Fetched(records, assigned.claim_number)))
+        reached = [(tp, end, self._assigned[tp].last_fetched) for tp, end in ends if tp in self._assigned]
+        if batches or reached:
+            self._app_loop.call_soon_threadsafe(self._take_over, batches, reached)
+
+    def _take_over(self, batches: list[tuple[TP, Fetched]], reached: list[tuple[TP, int, int]]) -> None:
+        for batch in batches:
+            self._handed_over.put_nowait(batch)
+        for tp, end, last_fetched in reached:
+            self._ends_heard[tp] = end
+            self._keeper.reached_end(tp, end, last_fetched)
+
+    def _judge_error(self, error: KafkaError, message: Any) -> None:
+        """Raise what waiting will not mend; librdkafka goes on by itself after everything else."""
+        place = f"{message.topic()}[{message.partition()}]"
+        if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
+            tp = TP(message.topic(), message.partition())
+            raise offsets_gone(tp, self._assigned[tp].last_fetched + 1, *self._watermarks(tp))
+        if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION):
+            raise TopicNotFound(
+                f"the broker no longer has {place}: was the topic deleted? nothing more was acknowledged"
+            )
+        if error.fatal():
+            raise TerminalError(f"the Kafka client gave up on {place}: {error.str()}")
+        _log.warning("broker: %s: %s", place, error.str())
+
+    async def _wait_next_records(self, timeout: float) -> tuple[Any, None]:
+        return await self._getmany(None, timeout), None
+
+    async def _getmany(self, active_partitions: Any, timeout: float) -> dict[TP, list[Fetched]]:
+        try:
+            tp, fetched = await asyncio.wait_for(self._handed_over.get(), timeout)
+        except TimeoutError:
+            return {}
+        return {tp: [fetched]}
+
+    def _to_message(self, tp: TP, record: Fetched) -> ConsumerMessage:
+        last = record.records.slice(record.records.num_rows - 1)
+        offset = last["kafka_offset"][0].as_py()
+        seconds = (last["broker_timestamp"][0].value or 0) / 1e6
+        return ConsumerMessage(
+            topic=tp.topic,
+            partition=tp.partition,
+            offset=offset,
+            timestamp=seconds,
+            timestamp_type=1,
+            headers=None,
+            key=None,
+            value=cast(Any, record),  # Faust passes it on as it is; `stream_app.app` takes it out
+            checksum=None,
+            serialized_key_size=0,
+            serialized_value_size=record.records.nbytes,
+            tp=tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    # ---------------------------------------------------------------- membership (callbacks on the polling thread)
+
+    def _on_assign(self, rd: RdConsumer, parts: list[TopicPartition]) -> None:
+        if self._closing.is_set() or not parts:
+            return
+        next_offsets = self._claim_now([TP(part.topic, part.partition) for part in parts])
+        if not next_offsets:
+            return
+        self._wait_for(self._tell_faust_assigned())
+        parts = [TopicPartition(tp.topic, tp.partition, offset) for tp, offset in next_offsets.items()]
+        rd.incremental_assign(parts)
+        rd.pause(parts)  # until the fetch that this callback interrupts is over
+        self._paused = True
+
+    def _on_revoke(self, rd: RdConsumer, parts: list[TopicPartition]) -> None:
+        self._give_up(rd, parts, is_lost=False)
+
+    def _on_lost(self, rd: RdConsumer, parts: list[TopicPartition]) -> None:
+        self._give_up(rd, parts, is_lost=True)
+
+    def _give_up(self, rd: RdConsumer, parts: list[TopicPartition], *, is_lost: bool) -> None:
+        gone = frozenset(TP(part.topic, part.partition) for part in parts)
+        if not self._closing.is_set() and gone:
+            self._wait_for(self._release(gone, is_lost))
+            self._commit_where_asked(rd, asynchronous=False)
+        for tp in gone:
+            self._assigned.pop(tp, None)
+        rd.incremental_unassign(parts)
+
+    def _claim_now(self, tps: list[TP]) -> Mapping[TP, int]:
+        """Claim and note the positions; nothing when it failed, which stops the worker."""
+        self._claim_number += 1
+        next_offsets: Mapping[TP, int] = self._wait_for(self._claim(tps, self._claim_number)) or {}
+        for tp, offset in next_offsets.items():
+            self._assigned[tp] = _Assigned(self._claim_number, offset - 1)
+        return next_offsets
+
+    async def _claim(self, tps: list[TP], claim_number: int) -> Mapping[TP, int]:
+        loop = asyncio.get_running_loop()
+        marks = await asyncio.gather(*(loop.run_in_executor(None, self._watermarks, tp) for tp in tps))
+        found = dict(zip(tps, marks, strict=True))
+        next_offsets = await self._keeper.claim({tp: low for tp, (low, _) in found.items()}, claim_number)
+        for tp, offset in next_offsets.items():
+            low, high = found[tp]
+            if not low <= offset <= high:
+                raise offsets_gone(tp, offset, low, high)
+        return next_offsets
+
+    async def _release(self, gone: frozenset[TP], is_lost: bool) -> None:
+        await self._keeper.release(gone, is_lost=is_lost)
+        if not is_lost:
+            await self.commit()
+        # What Faust's own handler does for `gone`, without what it does to the Kafka partitions that stay.
+        self._active_partitions.difference_update(gone)
+        self._paused_partitions.difference_update(gone)
+        for tp in gone:
+            for state in (self._gap, self._acked, self._acked_index, self._read_offset, self._committed_offset):
+                state.pop(tp, None)
+
+    async def _tell_faust_assigned(self) -> None:
+        self.app.on_rebalance_start()
+        await self.on_partitions_assigned(set(self._assigned), self.app.consumer_generation_id)
+
+    def _wait_for(self, step: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine on the app's loop and wait; None when it failed, which stops the worker, or while closing."""
+        future = asyncio.run_coroutine_threadsafe(step, self._app_loop)
+        while not wait_for_futures([future], _POLL_S).done:
+            if self._closing.is_set():
+                future.cancel()
+                return None
+        try:
+            return future.result()
+        except FutureCancelled:
+            return None
+        except (PlaylakeError, KafkaException) as error:
+            self._fail(error)
+            return None
+
+    def _watermarks(self, tp: TP) -> tuple[int, int]:
+        low, high = self._asking.get_watermark_offsets(TopicPartition(tp.topic, tp.partition), _WATERMARK_TIMEOUT_S)
+        return low, high
+
+    # ---------------------------------------------------------------- positions
+
+    def claim_again(self, tps: Iterable[TP]) -> None:
+        """Ask the polling thread to claim and seek Kafka partitions that lost their fence but are still assigned."""
+        self._seek_requests.extend(tps)
+
+    def _seek_where_asked(self, rd: RdConsumer) -> None:
+        still_ours = []
+        while self._seek_requests:
+            tp = self._seek_requests.popleft()
+            if tp in self._assigned:
+                still_ours.append(tp)
+        if still_ours:
+            for tp, offset in self._claim_now(still_ours).items():
+                rd.seek(TopicPartition(tp.topic, tp.partition, offset))
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Have the polling thread tell the group how far the lake is: for lag tools only, positions are in the lake."""
+        self._commit_requests.append(dict(offsets))
+        return True
+
+    def _commit_where_asked(self, rd: RdConsumer, *, asynchronous: bool = True) -> None:
+        offsets: dict[TP, int] = {}
+        while self._commit_requests:
+            offsets.update(self._commit_requests.popleft())
+        if not offsets:
+            return
+        parts = [TopicPartition(tp.topic, tp.partition, offset) for tp, offset in offsets.items()]
+        try:
+            if asynchronous:
+                rd.commit(offsets=parts)
+            else:
+                rd.commit(offsets=parts, asynchronous=False)
+        except KafkaException as error:
+            _log.debug("offsets not committed to Kafka: %s", error)
+
+    def committed_offsets(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+        """Return what the group has committed of these Kafka partitions of a topic, without those that have nothing.
+
+        Blocks for up to 10 s; an unreachable broker answers as if nothing was committed.
+        """
+        parts = [TopicPartition(topic, number) for number in partitions]
+        try:
+            answers = self._asking.committed(parts, timeout=_WATERMARK_TIMEOUT_S)
+        except KafkaException:
+            return {}
+        return {part.partition: part.offset for part in answers if part.offset >= 0}
+
+    def assignment(self) -> set[TP]:
+        """Return the Kafka partitions that this worker reads."""
+        return set(self._assigned)
+
+    def _new_offset(self, tp: TP) -> int | None:
+        # A batch is acknowledged by its last offset and batches in order, so the highest is the answer; Faust's own
+        # search for gaps between single offsets would find nothing but gaps.
+        acked = self._acked[tp]
+        if not acked:
+            return None
+        last = max(acked)
+        acked.clear()
+        self._acked_index[tp].clear()
+        return last + 1
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None: ...
+
+    def highwater(self, tp: TP) -> int:
+        """Return the end of a Kafka partition as last heard, 0 before (Faust's monitor shows it)."""
+        return self._ends_heard.get(tp, 0)
+
+    # Faust asks for the following on behalf of tables, changelogs and standbys, which a playlake worker has none of.
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """Answer nothing: positions come from the lake, on assignment."""
+        return {}
+
+    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
+        """Do nothing: only tables seek."""
+
+    async def _seek(self, partition: TP, offset: int) -> None: ...
+
+    async def seek_to_beginning(self, *partitions: TP) -> None:
+        """Do nothing: only tables seek."""
+
+    async def position(self, tp: TP) -> int | None:
+        """Answer nothing: only tables ask."""
+        return None
+
+    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
+        """Answer nothing: only tables ask."""
+        return {}
+
+    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
+        """Answer nothing: only tables ask."""
+        return {}
+
+    def topic_partitions(self, topic: str) -> int | None:
+        """Answer nothing: only tables ask."""
+        return None
+
+    def key_partition(self, topic: str, key: bytes | None, partition: int | None = None) -> int | None:
+        """Answer nothing: only tables ask."""
+        return None
+
+    async def create_topic(self, topic: str, partitions: int, replication: int, **kwargs: Any) -> None:
+        """Do nothing: a worker makes no topic."""
+
+    def _new_topicpartition(self, topic: str, partition: int) -> TP:
+        return TP(topic, partition)
+
+
+class Producer(FaustProducer):
+    """Faust wants one; a playlake worker sends nothing through Faust."""
+
+    async def on_start(self) -> None:
+        """Do nothing."""
+
+    async def on_stop(self) -> None:
+        """Do nothing."""
+
+    async def flush(self) -> None:
+        """Do nothing."""
+
+    async def create_topic(self, topic: str, partitions: int, replication: int, **kwargs: Any) -> None:
+        """Do nothing."""
+
+    def key_partition(self, topic: str, key: bytes) -> TP:
+        """Refuse: nothing is sent through Faust."""
+        raise NotImplementedError("a playlake worker sends nothing through Faust")
+
+
+class Transport(base.Transport):
+    """Faust's way to confluent-kafka, for one app.
+
+    Attributes:
+        client_options: librdkafka's settings (`bootstrap.servers`, SASL, TLS, …).
+        topics: the topics to read.
+        topic_ids: topic → the broker's id of it.
+        keeper: who knows the positions.
+    """
+
+    Consumer = Consumer
+    Producer = Producer
+    default_port = 9092
+    driver_version = "confluent-kafka"
+
+    def __init__(
+        self,
+        app: Any,
+        *,
+        client_options: Mapping[str, Any],
+        topic_ids: Mapping[str, str],
+        keeper: PositionKeeper,
+    ) -> None:
+        super().__init__([URL("kafka://")], app)
+        self.client_options = dict(client_options)
+        self.topics = frozenset(topic_ids)
+        self.topic_ids = dict(topic_ids)
+        self.keeper = keeper
+
+
+def to_records(messages: list[Any], topic_id: str, ingest_timestamp_us: int) -> pa.Table:
+    """Return confluent-kafka messages of one Kafka partition as a table of schema `RECORDS`.
+
+    Args:
+        messages: at least one, without errors.
+        topic_id: the broker's id of their topic.
+        ingest_timestamp_us: when they were fetched, microseconds since 1970 UTC.
+    """
+    count = len(messages)
+    first = messages[0]
+    timestamps_ms = [message.timestamp()[1] for message in messages]
+    headers = [message.headers() for message in messages]
+    has_headers = any(headers)
+    return pa.table(
+        [
+            pa.array([first.topic()] * count, pa.string()),
+            pa.array([topic_id] * count, pa.string()),
+            pa.array([first.partition()] * count, pa.int32()),
+            pa.array([message.offset() for message in messages], pa.int64()),
+            # -1: the broker keeps no time for this record
+            pa.array([ms * 1000 if ms >= 0 else None for ms in timestamps_ms], pa.int64()).cast(_TIMESTAMP),
+            pa.array([message.key() for message in messages], pa.binary()),
+            pa.array([message.value() for message in messages], pa.binary()),
+            pa.array(headers, _HEADERS) if has_headers else pa.nulls(count, _HEADERS),
+            pa.array([ingest_timestamp_us] * count, pa.int64()).cast(_TIMESTAMP),
+        ],
+        schema=RECORDS,
+    )
+
+
+def offsets_gone(tp: TP, wanted: int, low: int, high: int) -> OffsetsGone:
+    """Return the error for a position that the topic does not have."""
+    place = f"{tp.topic}[{tp.partition}]"
+    if wanted < low:
+        return OffsetsGone(
+            f"{place}: the lake needs offset {wanted} next, but the topic now starts at {low}: records "
+            f"{wanted}..{low - 1} expired or were truncated before they were read. Restore them, or start a new lake "
+            "with --lake"
+        )
+    return OffsetsGone(
+        f"{place}: the lake needs offset {wanted} next, but the topic ends at {high}: it was truncated or made again. "
+        "Check --broker and --topic, or start a new lake with --lake"
+    )
