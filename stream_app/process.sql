@@ -1,7 +1,7 @@
 -- Decode, check and enrich one batch of records.
 --
--- grain:    one row in, one row out, in the same order; `reasons` null means silver, else quarantine. The caller adds
---           positions, times and bytes.
+-- grain:    one row in, one row out; `reasons` null means silver, else quarantine. The caller adds positions, times and
+--           bytes by row_number.
 -- reads:    batch      row_number, text (null where the bytes are no UTF-8), byte_count, broker_timestamp,
 --                      ingest_timestamp of each record
 --           titles     the title catalogue (stream_app.catalogue)
