@@ -1,0 +1,55 @@
+-- grain:    one row per position that any of the three tables holds, with how often each holds it.
+-- purpose:  the one pass over all tables that the questions of `verify` share.
+-- reads:    bronze, silver, quarantine, sources (source_id, topic, topic_id, kafka_partition, …)
+create or replace temp table positions as
+with held as (
+    select topic, topic_id, kafka_partition, kafka_offset, 'b' as held_by from bronze
+    union all
+    select topic, topic_id, kafka_partition, kafka_offset, 's' from silver
+    union all
+    select topic, topic_id, kafka_partition, kafka_offset, 'q' from quarantine
+)
+
+select
+    source_id,
+    kafka_offset,
+    count(*) filter (where held_by = 'b') as bronze,
+    count(*) filter (where held_by = 's') as silver,
+    count(*) filter (where held_by = 'q') as quarantine
+from held
+join sources using (topic, topic_id, kafka_partition)
+group by all;
+
+-- grain:    one row per position that is done and in bronze, but in neither silver nor quarantine.
+-- purpose:  each is a dropped duplicate, if silver holds its event_id at another position, else a lost row.
+-- promise:  total: bytes that are no UTF-8 or no JSON have no event_id. Reads it as stream_app/process.sql does.
+create or replace temp table unfated as
+with wanted as (
+    select source_id, topic, topic_id, kafka_partition, kafka_offset
+    from positions
+    join sources using (source_id)
+    where bronze > 0 and silver = 0 and quarantine = 0 and kafka_offset <= done
+),
+
+texts as (
+    select source_id, kafka_offset, try(decode(value)) as text
+    from bronze
+    join wanted using (topic, topic_id, kafka_partition, kafka_offset)
+),
+
+events as (
+    select
+        source_id,
+        kafka_offset,
+        try(case when json_valid(text) then json_transform(text, '{"event_id":"VARCHAR"}').event_id end) as event_id
+    from texts
+),
+
+kept as (
+    select distinct event_id from silver semi join events using (event_id)
+)
+
+select source_id, kafka_offset, bool_or(kept.event_id is not null) as is_duplicate
+from events
+left join kept using (event_id)
+group by all;

@@ -1,0 +1,9 @@
+-- grain:    one row per source: a Kafka partition of a topic (told apart by the topic's id) that has rows in any table.
+-- purpose:  which sources there is something to prove about.
+-- reads:    bronze, silver, quarantine
+select distinct topic, topic_id, kafka_partition from bronze
+union
+select distinct topic, topic_id, kafka_partition from silver
+union
+select distinct topic, topic_id, kafka_partition from quarantine
+order by all
