@@ -1,1 +1,19 @@
 """The simulated viewers and how their events reach a broker."""
+
+from producer.kafka import KafkaSink, ensure_topic
+from producer.lines import LineSink
+from producer.send import Sent, Sink, send
+from producer.simulate import Block, Scenario, records, simulate
+
+__all__ = [
+    "Block",
+    "KafkaSink",
+    "LineSink",
+    "Scenario",
+    "Sent",
+    "Sink",
+    "ensure_topic",
+    "records",
+    "send",
+    "simulate",
+]

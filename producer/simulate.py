@@ -1,0 +1,227 @@
+"""A simulation of viewers, as the records that a broker would get from their players.
+
+Pure: no clock, no network. The same `Scenario` gives the same bytes, on any machine and however they are cut into
+blocks. `viewers` draws who watches what, `wire` makes it JSON, `dirt` spoils some; here they are put in order.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from producer import viewers
+from producer.dirt import KINDS, Dirt, event_id_of
+from producer.viewers import Arrivals, Events, Kinds
+from producer.wire import FIRST_MS, LAST_MS, Texts, event_values, session_texts
+from schemas.errors import ConfigError
+
+DEFAULT_EVENTS: Final = 1_000_000
+"""How many events fill the span once where no number is given."""
+
+_MS_PER_DAY: Final = 86_400_000
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What is simulated.
+
+    Attributes:
+        start_ms: event time of the begin, ms since 1970 UTC.
+        seed: any number from 0 on; another seed is another world.
+        events: how many records, duplicates included; None goes on for ever.
+        days: length of the span that the event times cover; without meaning when `rate_per_s` is given. Without
+            `events` the span is filled with `DEFAULT_EVENTS` again and again, by other viewers.
+        dirty: share of the records that are bad, 0 to 1 (`producer.dirt.KINDS`).
+        rate_per_s: None, or records a second of event time: record number n happens n / `rate_per_s` seconds after
+            the start, in a world that is already running then.
+    """
+
+    start_ms: int
+    seed: int = 7
+    events: int | None = None
+    days: float = 3.0
+    dirty: float = 0.0
+    rate_per_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if not FIRST_MS <= self.start_ms <= LAST_MS - self.days * _MS_PER_DAY:
+            raise ConfigError("--start and the end of --days must lie between 2001-09-09 and 2286")
+        if self.seed < 0:
+            raise ConfigError(f"--seed {self.seed} is below 0")
+        if self.events is not None and self.events < 1:
+            raise ConfigError(f"--events {self.events} is below 1")
+        if not 0 <= self.dirty <= 1:
+            raise ConfigError(f"--dirty {self.dirty} is no share: write a number from 0 to 1")
+        if self.days <= 0 or (self.rate_per_s is not None and self.rate_per_s <= 0):
+            raise ConfigError("--days and --rate must be more than 0")
+
+
+@dataclass(frozen=True)
+class Block:
+    """Records in the order in which they are to be sent; one row a record.
+
+    Attributes:
+        keys: the user's id; never null.
+        values: JSON, or what dirt left of it.
+        kinds: index in `producer.dirt.KINDS`.
+    """
+
+    keys: list[bytes]
+    values: list[bytes]
+    kinds: Kinds
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+@dataclass
+class Counts:
+    """How many records of each kind, exactly."""
+
+    _by_code: list[int] = field(default_factory=lambda: [0] * len(KINDS))
+
+    def add(self, kinds: Kinds) -> None:
+        """Count the records of one block."""
+        for code, count in enumerate(np.bincount(kinds, minlength=len(KINDS)).tolist()):
+            self._by_code[code] += count
+
+    def by_kind(self) -> dict[str, int]:
+        """Return name of the kind → records, for kinds that came up."""
+        return {kind.name: count for kind, count in zip(KINDS, self._by_code, strict=True) if count}
+
+    def total(self) -> int:
+        """Return how many records of all kinds."""
+        return sum(self._by_code)
+
+
+def simulate(scenario: Scenario, block_events: int = 5_000) -> Iterator[Block]:
+    """Yield the scenario's records in blocks of `block_events`; only the last one may be smaller.
+
+    Without `Scenario.events` it never ends.
+    """
+    missing = scenario.events
+    keys: list[bytes] = []
+    values: list[bytes] = []
+    kinds = np.zeros(0, np.int8)
+    for batch in _batches(scenario):
+        keys, values, kinds = keys + batch.keys, values + batch.values, np.concatenate([kinds, batch.kinds])
+        if missing is not None:
+            del keys[missing:], values[missing:]
+            kinds = kinds[:missing]
+        begin = 0
+        while len(values) - begin >= block_events or (begin < len(values) and len(values) == missing):
+            end = min(begin + block_events, len(values))
+            yield Block(keys[begin:end], values[begin:end], kinds[begin:end])
+            begin = end
+        if missing is not None:
+            missing -= begin
+            if missing == 0:
+                return
+        keys, values, kinds = keys[begin:], values[begin:], kinds[begin:]
+
+
+def records(scenario: Scenario) -> Iterator[tuple[bytes, bytes, str | None, str]]:
+    """Yield the same records one by one, for a ledger: key, value, event id, kind's name.
+
+    The event id is the one under which silver must hold the record (a duplicate's is an earlier record's); None where
+    the record belongs in quarantine.
+    """
+    for block in simulate(scenario):
+        for key, value, code in zip(block.keys, block.values, block.kinds.tolist(), strict=True):
+            yield key, value, event_id_of(value, code), KINDS[code].name
+
+
+def _batches(scenario: Scenario) -> Iterator[Block]:
+    """Yield records in batches whose sizes are part of the scenario: they are what the draws are counted by."""
+    dirt = Dirt(scenario.dirty)
+    if scenario.rate_per_s is not None:
+        seed = (scenario.seed, 0)
+        world = viewers.live_arrivals(seed, min(scenario.rate_per_s, viewers.MAX_LIVE_EVENTS_PER_S), scenario.start_ms)
+        clock = _Clock(scenario.start_ms, 1000 / scenario.rate_per_s * dirt.records_per_event)
+        yield from _written(seed, world, dirt, clock)
+        return
+    span_ms = round(scenario.days * _MS_PER_DAY)
+    wanted = scenario.events or DEFAULT_EVENTS
+    expected = wanted / dirt.records_per_event  # the rest are duplicates; some more, since their number varies
+    events = min(wanted, math.ceil(expected + 5 * math.sqrt(wanted - expected)))
+    for lap in itertools.count():
+        seed = (scenario.seed, lap)
+        yield from _written(seed, viewers.past_arrivals(seed, events, scenario.start_ms, span_ms), dirt, None)
+
+
+class _Clock:
+    """Event times at an even rate, in place of the simulated ones."""
+
+    def __init__(self, start_ms: int, interval_ms: float) -> None:
+        self._start_ms = start_ms
+        self._interval_ms = interval_ms
+        self._told = 0
+
+    def next_ms(self, count: int) -> viewers.Ints:
+        numbers = np.arange(self._told, self._told + count)
+        self._told += count
+        return self._start_ms + (numbers * self._interval_ms).astype(np.int64)
+
+
+def _written(seed: tuple[int, ...], world: Iterator[Arrivals], dirt: Dirt, clock: _Clock | None) -> Iterator[Block]:
+    for number, (events, keys, tails, kinds) in enumerate(_in_order(seed, world)):
+        if clock is not None:
+            events = Events(clock.next_ms(len(events)), events.session, events.kind, events.playhead_ms)
+        values = event_values(events, tails, viewers.draw(2 * len(events), *seed, 6, number))
+        yield Block(*dirt.mix((*seed, 7, number), keys.tolist(), values, kinds))
+
+
+@dataclass
+class _Run:
+    """A chunk's events that are still to be told, in order."""
+
+    events: Events
+    keys: Texts
+    tails: Texts
+    kinds: Kinds
+
+
+def _in_order(seed: tuple[int, ...], world: Iterator[Arrivals]) -> Iterator[tuple[Events, Texts, Texts, Kinds]]:
+    """Yield events of many sessions at once, in order of time: all that happens before the next chunk begins."""
+    runs: list[_Run] = []
+    for arrivals in itertools.chain(world, [None]):
+        if arrivals is not None:
+            sessions = viewers.cast_sessions(seed, arrivals)
+            keys, tails = session_texts(sessions)
+            runs.append(_Run(viewers.play_out(seed, arrivals), keys, tails, sessions.is_alias_client.astype(np.int8)))
+        due = [
+            (
+                run,
+                len(run.events)
+                if arrivals is None
+                else int(np.searchsorted(run.events.when_ms, arrivals.next_start_ms)),
+            )
+            for run in runs
+        ]
+        parts = [(run, run.events[:count]) for run, count in due if count]
+        for run, count in due:
+            run.events = run.events[count:]
+        runs = [run for run in runs if len(run.events)]
+        if parts:
+            yield _merged(parts)
+
+
+def _merged(parts: list[tuple[_Run, Events]]) -> tuple[Events, Texts, Texts, Kinds]:
+    events = Events(
+        np.concatenate([events.when_ms for _, events in parts]),
+        np.concatenate([events.session for _, events in parts]),
+        np.concatenate([events.kind for _, events in parts]),
+        np.concatenate([events.playhead_ms for _, events in parts]),
+    )
+    order = viewers.in_order(events.when_ms)
+    return (
+        events[order],
+        np.concatenate([run.keys[events.session] for run, events in parts])[order],
+        np.concatenate([run.tails[events.session] for run, events in parts])[order],
+        np.concatenate([run.kinds[events.session] for run, events in parts])[order],
+    )
