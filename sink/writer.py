@@ -377,8 +377,9 @@ class LakeWriter:
         """Return the table's rows of a flush, for bronze without those that a torn flush already left there."""
         if name != "bronze":
             return flush.rows[name]
-        ahead = {source: _or_minus_one(self._owned[source], name) for source in flush.targets}
-        return _after(flush.rows[name], {s: offset for s, offset in ahead.items() if offset >= 0})
+        ahead = {source: _or_minus_one(self._owned[source], "bronze") for source in flush.targets}
+        torn = {source: at for source, at in ahead.items() if at > _or_minus_one(self._owned[source], "silver")}
+        return _after(flush.rows[name], torn)
 
     def _drop(self, flush: _Flush, sources: Collection[Source]) -> None:
         if not sources:

@@ -49,7 +49,26 @@ typed as (
         nullif(kinds[9], 'NULL') as country_kind,
         nullif(kinds[10], 'NULL') as app_version_kind,
         nullif(kinds[11], 'NULL') as event_ts_kind,
-        nullif(kinds[12], 'NULL') as playhead_s_kind
+        nullif(kinds[12], 'NULL') as playhead_s_kind,
+        -- CASE, since IN over a handful of words becomes a hash join, which costs more than the rest of this step.
+        case field.event_type
+            when 'PLAY_START' then true when 'PLAY_STOP' then true when 'PAUSE' then true
+            when 'RESUME' then true when 'SEEK' then true when 'HEARTBEAT' then true
+            else false
+        end as event_type_is_known,
+        case field.device_type
+            when 'mobile' then true when 'tablet' then true when 'web' then true
+            when 'smart_tv' then true when 'console' then true when 'streaming_stick' then true
+            else false
+        end as device_is_known,
+        case kinds[11]
+            when 'DOUBLE' then true when 'BIGINT' then true when 'UBIGINT' then true when 'HUGEINT' then true
+            else false
+        end as event_ts_is_number,
+        case kinds[12]
+            when 'DOUBLE' then true when 'BIGINT' then true when 'UBIGINT' then true when 'HUGEINT' then true
+            else false
+        end as playhead_s_is_number
     from parsed
 ),
 
@@ -58,7 +77,6 @@ typed as (
 timed as (
     select
         *,
-        coalesce(event_ts_kind in ('DOUBLE', 'BIGINT', 'UBIGINT', 'HUGEINT'), false) as event_ts_is_number,
         case
             when event_ts_is_number
                 and event_ts between 978307200.0 and epoch(coalesce(broker_timestamp, ingest_timestamp)) + 86400.0
@@ -75,23 +93,17 @@ judged as (
         countries.region,
         titles.title_id is not null as title_is_known,
         countries.code is not null as country_is_known,
-        coalesce(device_type in ('mobile', 'tablet', 'web', 'smart_tv', 'console', 'streaming_stick'), false)
-            as device_is_known,
         coalesce(
             event_id_kind = 'VARCHAR' and event_id <> ''
             and user_id_kind = 'VARCHAR' and user_id <> ''
             and profile_id_kind = 'VARCHAR' and profile_id <> ''
             and session_id_kind = 'VARCHAR' and session_id <> ''
             and title_id_kind = 'VARCHAR' and timed.title_id <> ''
-            and event_type_kind = 'VARCHAR'
-            and event_type in ('PLAY_START', 'PLAY_STOP', 'PAUSE', 'RESUME', 'SEEK', 'HEARTBEAT')
+            and event_type_kind = 'VARCHAR' and event_type_is_known
             and coalesce(device_type_kind, 'VARCHAR') = 'VARCHAR'
             and coalesce(country_kind, 'VARCHAR') = 'VARCHAR'
             and coalesce(app_version_kind, 'VARCHAR') = 'VARCHAR'
-            and (
-                playhead_s_kind is null
-                or (playhead_s_kind in ('DOUBLE', 'BIGINT', 'UBIGINT', 'HUGEINT') and playhead_s between 0.0 and 604800.0)
-            ),
+            and (playhead_s_kind is null or (playhead_s_is_number and playhead_s between 0.0 and 604800.0)),
             false
         ) as is_valid
     from timed
@@ -158,16 +170,11 @@ select
                 case when country_kind <> 'VARCHAR' then 'wrong_type:country' end,
                 case when app_version_kind <> 'VARCHAR' then 'wrong_type:app_version' end,
                 case
-                    when playhead_s_kind not in ('DOUBLE', 'BIGINT', 'UBIGINT', 'HUGEINT') then 'wrong_type:playhead_s'
+                    when playhead_s_kind is not null and not playhead_s_is_number then 'wrong_type:playhead_s'
                 end,
+                case when event_type_kind = 'VARCHAR' and not event_type_is_known then 'unknown_event_type' end,
                 case
-                    when event_type_kind = 'VARCHAR'
-                        and event_type not in ('PLAY_START', 'PLAY_STOP', 'PAUSE', 'RESUME', 'SEEK', 'HEARTBEAT')
-                        then 'unknown_event_type'
-                end,
-                case
-                    when playhead_s_kind in ('DOUBLE', 'BIGINT', 'UBIGINT', 'HUGEINT')
-                        and not coalesce(playhead_s between 0.0 and 604800.0, false)
+                    when playhead_s_is_number and not coalesce(playhead_s between 0.0 and 604800.0, false)
                         then 'out_of_range:playhead_s'
                 end
             ],
@@ -176,28 +183,29 @@ select
     end as reasons,
     case
         when is_valid or not is_json then null
-        else concat_ws(
-            '; ',
-            case
-                when event_type_kind = 'VARCHAR'
-                    and event_type not in ('PLAY_START', 'PLAY_STOP', 'PAUSE', 'RESUME', 'SEEK', 'HEARTBEAT')
-                    then 'event_type is ' || left(event_type, 60)
-            end,
-            case when event_id_kind <> 'VARCHAR' then 'event_id is ' || event_id_kind end,
-            case when user_id_kind <> 'VARCHAR' then 'user_id is ' || user_id_kind end,
-            case when profile_id_kind <> 'VARCHAR' then 'profile_id is ' || profile_id_kind end,
-            case when session_id_kind <> 'VARCHAR' then 'session_id is ' || session_id_kind end,
-            case when title_id_kind <> 'VARCHAR' then 'title_id is ' || title_id_kind end,
-            case when device_type_kind <> 'VARCHAR' then 'device_type is ' || device_type_kind end,
-            case when country_kind <> 'VARCHAR' then 'country is ' || country_kind end,
-            case when app_version_kind <> 'VARCHAR' then 'app_version is ' || app_version_kind end,
-            case
-                when playhead_s_kind in ('DOUBLE', 'BIGINT', 'UBIGINT', 'HUGEINT')
-                    and not coalesce(playhead_s between 0.0 and 604800.0, false)
-                    then 'playhead_s is ' || playhead_s::varchar
-                when playhead_s_kind not in ('DOUBLE', 'BIGINT', 'UBIGINT', 'HUGEINT')
-                    then 'playhead_s is ' || playhead_s_kind
-            end
+        else nullif(
+            concat_ws(
+                '; ',
+                case when event_id_kind <> 'VARCHAR' then 'event_id is ' || event_id_kind end,
+                case when user_id_kind <> 'VARCHAR' then 'user_id is ' || user_id_kind end,
+                case when profile_id_kind <> 'VARCHAR' then 'profile_id is ' || profile_id_kind end,
+                case when session_id_kind <> 'VARCHAR' then 'session_id is ' || session_id_kind end,
+                case when title_id_kind <> 'VARCHAR' then 'title_id is ' || title_id_kind end,
+                case
+                    when event_type_kind <> 'VARCHAR' then 'event_type is ' || event_type_kind
+                    when not event_type_is_known then 'event_type is ' || left(event_type, 60)
+                end,
+                case when device_type_kind <> 'VARCHAR' then 'device_type is ' || device_type_kind end,
+                case when country_kind <> 'VARCHAR' then 'country is ' || country_kind end,
+                case when app_version_kind <> 'VARCHAR' then 'app_version is ' || app_version_kind end,
+                case
+                    when playhead_s_kind is not null and not playhead_s_is_number
+                        then 'playhead_s is ' || playhead_s_kind
+                    when playhead_s_is_number and not coalesce(playhead_s between 0.0 and 604800.0, false)
+                        then 'playhead_s is ' || playhead_s::varchar
+                end
+            ),
+            ''
         )
     end as detail
 from judged

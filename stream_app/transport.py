@@ -530,24 +530,29 @@ def to_records(messages: list[Any], topic_id: str, ingest_timestamp_us: int) -> 
     """
     count = len(messages)
     first = messages[0]
-    timestamps_ms = [message.timestamp()[1] for message in messages]
+    timestamps_us = [message.timestamp()[1] * 1000 for message in messages]
     headers = [message.headers() for message in messages]
-    has_headers = any(headers)
     return pa.table(
         [
-            pa.array([first.topic()] * count, pa.string()),
-            pa.array([topic_id] * count, pa.string()),
-            pa.array([first.partition()] * count, pa.int32()),
+            pa.repeat(first.topic(), count),
+            pa.repeat(topic_id, count),
+            pa.repeat(pa.scalar(first.partition(), pa.int32()), count),
             pa.array([message.offset() for message in messages], pa.int64()),
-            # -1: the broker keeps no time for this record
-            pa.array([ms * 1000 if ms >= 0 else None for ms in timestamps_ms], pa.int64()).cast(_TIMESTAMP),
+            _timestamps(timestamps_us),
             pa.array([message.key() for message in messages], pa.binary()),
             pa.array([message.value() for message in messages], pa.binary()),
-            pa.array(headers, _HEADERS) if has_headers else pa.nulls(count, _HEADERS),
-            pa.array([ingest_timestamp_us] * count, pa.int64()).cast(_TIMESTAMP),
+            pa.array(headers, _HEADERS) if any(headers) else pa.nulls(count, _HEADERS),
+            pa.repeat(pa.scalar(ingest_timestamp_us, pa.int64()), count).cast(_TIMESTAMP),
         ],
         schema=RECORDS,
     )
+
+
+def _timestamps(microseconds: list[int]) -> pa.Array:
+    if min(microseconds) >= 0:
+        return pa.array(microseconds, pa.int64()).cast(_TIMESTAMP)
+    # librdkafka says -1 ms where the broker keeps no time for a record
+    return pa.array([us if us >= 0 else None for us in microseconds], pa.int64()).cast(_TIMESTAMP)
 
 
 def offsets_gone(tp: TP, wanted: int, low: int, high: int) -> OffsetsGone:
