@@ -1,26 +1,17 @@
 """The writer's protocol: claim, order, fence, conflicts, torn flushes. Real Delta tables on a local folder."""
 
-import pyarrow.parquet as pq
 import pytest
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
 from schemas.errors import FenceLost
-from sink.lake import Lake, data_files
+from sink.lake import Lake
 from sink.writer import LakeWriter
+from tests.lake_contents import positions_of
 from tests.records import processed, records, source
 
 
 class Killed(BaseException):
     """Stands for a SIGKILL at a step."""
-
-
-def offsets(lake: Lake, name: str) -> list[tuple[int, int]]:
-    """Every (Kafka partition, offset) of a table, in order."""
-    found = []
-    for path in data_files(lake.table(name)):
-        rows = pq.ParquetFile(path).read(columns=["kafka_partition", "kafka_offset"]).to_pylist()
-        found += [(row["kafka_partition"], row["kafka_offset"]) for row in rows]
-    return sorted(found)
 
 
 def stop_at(step: str):
@@ -62,9 +53,9 @@ def test_a_flush_commits_bronze_then_quarantine_then_silver_after_a_claim_of_all
     ] == log
     assert {source(): 9} == flushed.done
     assert {"bronze": 10, "quarantine": 1, "silver": 9} == flushed.rows
-    assert [(0, n) for n in range(10)] == offsets(lake, "bronze")
-    assert [(0, 3)] == offsets(lake, "quarantine")
-    assert [(0, n) for n in range(10) if n != 3] == offsets(lake, "silver")
+    assert [(0, n) for n in range(10)] == positions_of(lake, "bronze")
+    assert [(0, 3)] == positions_of(lake, "quarantine")
+    assert [(0, n) for n in range(10) if n != 3] == positions_of(lake, "silver")
 
 
 def test_a_claim_starts_where_the_topic_starts_and_later_where_the_lake_ends(lake):
@@ -110,8 +101,8 @@ def test_a_writer_killed_at_any_step_of_a_flush_loses_and_doubles_nothing(lake, 
     # the rules changed meanwhile: 3 is good now and 5 is bad
     second.add(*batch(start, 15 - start, bad=frozenset({5, 7})))
     second.flush()
-    assert [(0, n) for n in range(15)] == offsets(lake, "bronze")
-    assert [(0, n) for n in range(15)] == sorted(offsets(lake, "silver") + offsets(lake, "quarantine"))
+    assert [(0, n) for n in range(15)] == positions_of(lake, "bronze")
+    assert [(0, n) for n in range(15)] == sorted(positions_of(lake, "silver") + positions_of(lake, "quarantine"))
 
 
 @pytest.mark.parametrize(
@@ -129,9 +120,9 @@ def test_a_claimant_killed_half_way_is_followed_by_another(lake, step):
     assert {source(): 0} == last.claim({source(): 0})
     last.add(*batch(0, 10, bad=frozenset({4})))
     last.flush()
-    assert [(0, n) for n in range(10)] == offsets(lake, "bronze")
-    assert [(0, 4)] == offsets(lake, "quarantine")
-    assert [(0, n) for n in range(10) if n != 4] == offsets(lake, "silver")
+    assert [(0, n) for n in range(10)] == positions_of(lake, "bronze")
+    assert [(0, 4)] == positions_of(lake, "quarantine")
+    assert [(0, n) for n in range(10) if n != 4] == positions_of(lake, "silver")
 
 
 @pytest.mark.parametrize("stopped_before", ["bronze", "quarantine", "silver"])
@@ -151,9 +142,9 @@ def test_a_zombie_that_wakes_between_its_commits_is_refused_and_the_new_owner_is
     assert frozenset({source()}) == flushed.lost
     assert {} == flushed.done
     assert frozenset() == zombie.owned
-    assert [(0, n) for n in range(20)] == offsets(lake, "bronze")
-    assert [(0, 5)] == offsets(lake, "quarantine")
-    assert [(0, n) for n in range(20) if n != 5] == offsets(lake, "silver")
+    assert [(0, n) for n in range(20)] == positions_of(lake, "bronze")
+    assert [(0, 5)] == positions_of(lake, "quarantine")
+    assert [(0, n) for n in range(20) if n != 5] == positions_of(lake, "silver")
 
 
 def test_a_zombie_whose_handle_was_refreshed_by_its_own_other_commit_is_refused_too(lake):
@@ -167,7 +158,7 @@ def test_a_zombie_whose_handle_was_refreshed_by_its_own_other_commit_is_refused_
     flushed = zombie.flush()
     assert frozenset({source(0)}) == flushed.lost
     assert {source(1): 9} == flushed.done
-    assert [(1, n) for n in range(10)] == offsets(lake, "silver") == offsets(lake, "bronze")
+    assert [(1, n) for n in range(10)] == positions_of(lake, "silver") == positions_of(lake, "bronze")
 
 
 def test_a_healthy_append_refused_by_a_concurrent_delete_is_committed_again(lake):
@@ -185,7 +176,7 @@ def test_a_healthy_append_refused_by_a_concurrent_delete_is_committed_again(lake
     writer.add(*batch(5, 5))
     flushed = writer.flush()
     assert frozenset() == flushed.lost
-    assert [(0, n) for n in range(1, 10)] == offsets(lake, "silver")
+    assert [(0, n) for n in range(1, 10)] == positions_of(lake, "silver")
 
 
 def test_a_commit_whose_answer_was_lost_is_recognised_as_our_own(lake):
@@ -206,7 +197,7 @@ def test_a_commit_whose_answer_was_lost_is_recognised_as_our_own(lake):
             writer.flush()
         assert expected == broken
     assert {source(): 4} == writer.flush().done
-    assert [(0, n) for n in range(5)] == offsets(lake, "silver") == offsets(lake, "bronze")
+    assert [(0, n) for n in range(5)] == positions_of(lake, "silver") == positions_of(lake, "bronze")
 
 
 def test_two_claimants_at_once_leave_one_owner(lake):
@@ -233,7 +224,7 @@ def test_rows_of_released_and_unclaimed_sources_are_dropped(lake):
     writer.add(*batch(5, 5, kafka_partition=0))
     writer.add(*batch(0, 5, kafka_partition=2))
     assert {source(1): 4} == writer.flush().done
-    assert [(1, n) for n in range(5)] == offsets(lake, "bronze")
+    assert [(1, n) for n in range(5)] == positions_of(lake, "bronze")
 
 
 def test_rows_seen_before_are_dropped(lake):
@@ -244,7 +235,7 @@ def test_rows_seen_before_are_dropped(lake):
     writer.flush()
     writer.add(*batch(0, 9))
     writer.flush()
-    assert [(0, n) for n in range(9)] == offsets(lake, "bronze") == offsets(lake, "silver")
+    assert [(0, n) for n in range(9)] == positions_of(lake, "bronze") == positions_of(lake, "silver")
 
 
 def test_personal_columns_leave_no_statistics_in_the_log(lake):

@@ -1,0 +1,29 @@
+"""A processor with two titles and two countries, shared by tests of the process step."""
+
+import functools
+
+import pyarrow as pa
+
+from stream_app.catalogue import TITLES
+from stream_app.process import Processor
+
+FILM = {
+    "title_id": "s1",
+    "title": "The Long Tide",
+    "content_type": "Movie",
+    "genres": ["Dramas", "Thrillers"],
+    "release_year": 2020,
+    "rating": "PG-13",
+    "director": "Ada Ruiz",
+    "duration_s": 5400.0,
+    "content_countries": ["Germany"],
+}
+SERIES = {**FILM, "title_id": "s2", "title": "Night Ferry", "content_type": "TV Show", "duration_s": None}
+
+
+@functools.cache
+def processor() -> Processor:
+    return Processor(
+        pa.Table.from_pylist([FILM, SERIES], schema=TITLES),
+        pa.table({"code": ["DE", "BR"], "region": ["Europe", "Latin America"]}),
+    )
