@@ -186,7 +186,7 @@ def _read_ranges(consumer: Consumer, source: Source, ranges: Ranges, answer: Rer
             seek_to = None
         seen: list[int] = []
         reached = checked_to
-        for message in consumer.consume(20_000, timeout=1.0):
+        for message in consumer.consume(20_000, timeout=0.1):
             error, offset = message.error(), message.offset()
             if error is None and offset is not None:
                 seen.append(offset)
