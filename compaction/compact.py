@@ -1,7 +1,7 @@
 """Compaction proper: small files of a lake partition become few large ones; then old files and long logs go.
 
-Rows and their order within files' sequence stay; the commits carry `dataChange: false`, so neither dedupe nor gold looks
-at what was only compacted.
+Rows and their order stay; the commits carry `dataChange: false`, so neither dedupe nor gold looks at what was only
+compacted.
 """
 
 from __future__ import annotations

@@ -31,15 +31,15 @@ def test_the_least_broker_time_stays_then_topic_then_kafka_partition_then_offset
             lakes.silver(event_id="alone", offset=11),
         ],
     )
-    assert dedupe(lake).rows == 5
-    assert lakes.rows(lake, IDS) == [
+    assert 5 == dedupe(lake).rows
+    assert [
         ("alone", 0, 11),
         ("by-offset", 0, 7),
         ("by-partition", 1, 6),
         ("by-time", 0, 2),
         ("by-topic", 0, 4),
         ("no-broker-time", 0, 10),
-    ]
+    ] == lakes.rows(lake, IDS)
 
 
 @pytest.mark.parametrize(("days", "expected_rows"), [(0, 1), (1, 1), (DEDUPE_WINDOW_DAYS, 1), (4, 2)])
@@ -50,51 +50,51 @@ def test_an_id_on_two_dates_is_one_event_within_the_window(tmp_path, days, expec
     lakes.append(lake, "silver", rows[:1])
     lakes.append(lake, "silver", rows[1:])
     dedupe(lake)
-    assert lakes.rows(lake, "select count(*), min(event_date) from silver") == [(expected_rows, first.date())]
+    assert [(expected_rows, first.date())] == lakes.rows(lake, "select count(*), min(event_date) from silver")
 
 
 def test_an_id_sent_very_often_is_one_row(tmp_path):
     lake = lakes.make(tmp_path)
     lakes.append(lake, "silver", [lakes.silver(event_id="stuck") for _ in range(20_000)])
-    assert dedupe(lake).rows == 19_999
+    assert 19_999 == dedupe(lake).rows
 
 
 def test_a_second_run_reads_and_commits_nothing(tmp_path):
     lake = lakes.make(tmp_path)
     lakes.append(lake, "silver", [lakes.silver(event_id="x"), lakes.silver(event_id="x")])
     first = dedupe(lake)
-    assert (first.rows, first.dates) == (1, 1)
-    assert first.version == lake.table("silver").version()
+    assert (1, 1) == (first.rows, first.dates)
+    assert lake.table("silver").version() == first.version
     second = dedupe(lake)
-    assert (second.rows, second.dates, lake.table("silver").version()) == (0, 0, first.version)
+    assert (0, 0, first.version) == (second.rows, second.dates, lake.table("silver").version())
 
 
 def test_a_run_without_repeats_remembers_how_far_it_looked(tmp_path):
     lake = lakes.make(tmp_path)
     lakes.append(lake, "silver", [lakes.silver()])
-    assert dedupe(lake).dates == 1
+    assert 1 == dedupe(lake).dates
     version = lake.table("silver").version()
-    assert (dedupe(lake).dates, lake.table("silver").version()) == (0, version)
+    assert (0, version) == (dedupe(lake).dates, lake.table("silver").version())
 
 
 def test_only_dates_near_a_changed_one_are_read(tmp_path):
     lake = lakes.make(tmp_path)
     for day in range(1, 21):
         lakes.append(lake, "silver", [lakes.silver(at=f"2026-11-{day:02}T12:00:00", event_id=f"on-{day}")])
-    assert dedupe(lake).dates == 20
+    assert 20 == dedupe(lake).dates
     lakes.append(lake, "silver", [lakes.silver(at="2026-11-10T12:00:00", event_id="on-8")])
     second = dedupe(lake)
-    assert (second.rows, second.dates) == (1, 7)
+    assert (1, 7) == (second.rows, second.dates)
 
 
 def test_a_repeat_that_repair_brings_to_its_date_is_found(tmp_path):
     lake = lakes.make(tmp_path)
     lakes.append(lake, "silver", [lakes.silver(event_id="x", broker="2026-11-21T12:00:01")])
     lakes.append(lake, "silver", [lakes.undated(event_id="x", client_ts="2026-11-20T12:00:00")])
-    assert dedupe(lake).rows == 0
+    assert 0 == dedupe(lake).rows
     repair(lake)
-    assert dedupe(lake).rows == 1
-    assert lakes.rows(lake, "select event_date_source from silver") == [("payload",)]
+    assert 1 == dedupe(lake).rows
+    assert [("payload",)] == lakes.rows(lake, "select event_date_source from silver")
 
 
 def test_rows_appended_while_a_dedupe_runs_are_kept_and_looked_at_next_time(tmp_path):
@@ -108,9 +108,9 @@ def test_rows_appended_while_a_dedupe_runs_are_kept_and_looked_at_next_time(tmp_
             lakes.append(lake, "silver", later, txn=("playback/x/0", 9))
 
     first = dedupe(lake, step=append)
-    assert (first.rows, first.attempts) == (1, 1)
-    assert dedupe(lake).rows == 1
-    assert lakes.rows(lake, "select event_id from silver order by 1") == [("x",), ("y",)]
+    assert (1, 1) == (first.rows, first.attempts)
+    assert 1 == dedupe(lake).rows
+    assert [("x",), ("y",)] == lakes.rows(lake, "select event_id from silver order by 1")
 
 
 def test_a_dedupe_that_stepped_back_finishes_next_time(tmp_path):
@@ -126,18 +126,18 @@ def test_a_dedupe_that_stepped_back_finishes_next_time(tmp_path):
                 break
 
     first = dedupe(lake, step=append)
-    assert (first.rows, first.attempts) == (1, 2)
-    assert dedupe(lake).rows == 1
-    assert lakes.rows(lake, "select count(*), count(distinct event_id) from silver") == [(3, 3)]
+    assert (1, 2) == (first.rows, first.attempts)
+    assert 1 == dedupe(lake).rows
+    assert [(3, 3)] == lakes.rows(lake, "select count(*), count(distinct event_id) from silver")
 
 
 def test_counting_repeats_changes_nothing(tmp_path):
     lake = lakes.make(tmp_path)
     lakes.append(lake, "silver", [lakes.silver(event_id="x"), lakes.silver(event_id="x")])
     version = lake.table("silver").version()
-    assert (count_repeats(lake), lake.table("silver").version()) == (1, version)
+    assert (1, version) == (count_repeats(lake), lake.table("silver").version())
 
 
 def test_an_empty_lake_has_no_repeats(tmp_path):
     lake = lakes.make(tmp_path)
-    assert (dedupe(lake).rows, count_repeats(lake), lake.table("silver").version()) == (0, 0, 0)
+    assert (0, 0, 0) == (dedupe(lake).rows, count_repeats(lake), lake.table("silver").version())

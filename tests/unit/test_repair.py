@@ -49,10 +49,10 @@ def test_a_row_gets_the_payloads_plausible_time_else_the_brokers(tmp_path, field
     lake = lakes.make(tmp_path)
     lakes.append(lake, "silver", [lakes.undated(broker=NOON, **fields)])
     done = repair(lake)
-    assert done.rows == {expected_source: 1}
-    assert lakes.rows(lake, "select event_timestamp, event_date, event_date_source, repair_id from silver") == [
-        (expected_time, expected_time.date(), expected_source, done.repair_id)
-    ]
+    assert {expected_source: 1} == done.rows
+    assert [(expected_time, expected_time.date(), expected_source, done.repair_id)] == lakes.rows(
+        lake, "select event_timestamp, event_date, event_date_source, repair_id from silver"
+    )
 
 
 @pytest.mark.parametrize("broker", [None, "1970-01-01T00:00:00", "2026-11-23T12:00:01"])
@@ -61,7 +61,7 @@ def test_a_row_with_no_usable_time_stays_in_the_null_partition(tmp_path, broker)
     lakes.append(lake, "silver", [lakes.undated(broker=broker, ingest="2026-11-22T12:00:00")])
     version = lake.table("silver").version()
     done = repair(lake)
-    assert (done.repair_id, done.total, done.left, lake.table("silver").version()) == (None, 0, 1, version)
+    assert (None, 0, 1, version) == (done.repair_id, done.total, done.left, lake.table("silver").version())
 
 
 def test_only_the_four_repaired_columns_change(tmp_path):
@@ -72,7 +72,7 @@ def test_only_the_four_repaired_columns_change(tmp_path):
     )
     before = lakes.rows(lake, query)
     repair(lake)
-    assert lakes.rows(lake, query) == before
+    assert before == lakes.rows(lake, query)
 
 
 def test_a_repair_is_one_commit_and_the_second_does_nothing(tmp_path):
@@ -81,9 +81,9 @@ def test_a_repair_is_one_commit_and_the_second_does_nothing(tmp_path):
         lakes.append(lake, "silver", [lakes.undated(client_ts=f"2026-11-{15 + day}T20:30:00Z") for _ in range(4)])
     version = lake.table("silver").version()
     first = repair(lake)
-    assert (first.total, first.left, first.version) == (12, 0, version + 1)
+    assert (12, 0, version + 1) == (first.total, first.left, first.version)
     second = repair(lake)
-    assert (second.total, second.left, lake.table("silver").version()) == (0, 0, version + 1)
+    assert (0, 0, version + 1) == (second.total, second.left, lake.table("silver").version())
 
 
 def test_a_repair_id_sorts_by_time(tmp_path):
@@ -92,7 +92,7 @@ def test_a_repair_id_sorts_by_time(tmp_path):
     for hour in (9, 10):
         lakes.append(lake, "silver", [lakes.undated()])
         ids.append(repair(lake, now=lambda hour=hour: NOON.replace(hour=hour)).repair_id)
-    assert ids == sorted(ids)
+    assert sorted(ids) == ids
     assert ids[0].startswith("20261121T090000Z-")
 
 
@@ -110,19 +110,19 @@ def test_a_preview_counts_by_date_and_source_and_changes_nothing(tmp_path):
     )
     version = lake.table("silver").version()
     seen = [(line.event_date, line.event_date_source, line.found_in, line.rows) for line in preview(lake)]
-    assert seen == [
+    assert [
         (dt.date(2026, 11, 20), "payload", "client_ts as ISO text", 1),
         (dt.date(2026, 11, 20), "payload", "event_ts in milliseconds", 1),
         (dt.date(2026, 11, 21), "broker", "broker's time", 1),
         (None, None, None, 1),
-    ]
-    assert lake.table("silver").version() == version
+    ] == seen
+    assert version == lake.table("silver").version()
 
 
 def test_an_empty_lake_has_nothing_to_repair(tmp_path):
     lake = lakes.make(tmp_path)
-    assert preview(lake) == []
-    assert repair(lake).total == 0
+    assert [] == preview(lake)
+    assert 0 == repair(lake).total
 
 
 def test_rows_appended_while_a_repair_runs_are_neither_lost_nor_a_reason_to_retry(tmp_path):
@@ -135,13 +135,13 @@ def test_rows_appended_while_a_repair_runs_are_neither_lost_nor_a_reason_to_retr
             lakes.append(lake, "silver", later, txn=("playback/x/0", 7))
 
     done = repair(lake, step=append)
-    assert (done.total, done.left, done.attempts) == (1, 1, 1)
-    assert lakes.rows(lake, "select event_id, event_date is null from silver order by 1") == [
+    assert (1, 1, 1) == (done.total, done.left, done.attempts)
+    assert [
         ("dated", False),
         ("new", True),
         ("old", False),
-    ]
-    assert repair(lake).total == 1
+    ] == lakes.rows(lake, "select event_id, event_date is null from silver order by 1")
+    assert 1 == repair(lake).total
 
 
 def test_an_append_of_earlier_rows_makes_a_repair_step_back_behind_them(tmp_path):
@@ -159,10 +159,10 @@ def test_an_append_of_earlier_rows_makes_a_repair_step_back_behind_them(tmp_path
                 break
 
     done = repair(lake, step=append)
-    assert seen == ["planned", "planned", "committed"]
-    assert (done.total, done.left, done.attempts) == (1, 2, 2)
-    assert lakes.rows(lake, "select event_id from silver where event_date is not null") == [("a",)]
-    assert repair(lake).total == 2
+    assert ["planned", "planned", "committed"] == seen
+    assert (1, 2, 2) == (done.total, done.left, done.attempts)
+    assert [("a",)] == lakes.rows(lake, "select event_id from silver where event_date is not null")
+    assert 2 == repair(lake).total
 
 
 def test_a_compaction_in_between_makes_a_repair_plan_anew_and_doubles_nothing(tmp_path):
@@ -177,8 +177,8 @@ def test_a_compaction_in_between_makes_a_repair_plan_anew_and_doubles_nothing(tm
                 lake.table("silver").optimize.compact(partition_filters=[("event_date", "=", "")])
 
     done = repair(lake, step=compact)
-    assert (done.total, done.attempts) == (15, 2)
-    assert lakes.rows(lake, "select count(*), count(distinct kafka_offset) from silver") == [(15, 15)]
+    assert (15, 2) == (done.total, done.attempts)
+    assert [(15, 15)] == lakes.rows(lake, "select count(*), count(distinct kafka_offset) from silver")
 
 
 def test_a_repair_that_is_always_refused_gives_up_and_changes_nothing(tmp_path):
@@ -197,7 +197,7 @@ def test_a_repair_that_is_always_refused_gives_up_and_changes_nothing(tmp_path):
             pause=lambda attempt: None,
             step=append,
         )
-    assert lakes.rows(lake, "select count(*) from silver where country = 'XX'") == [(0,)]
+    assert [(0,)] == lakes.rows(lake, "select count(*) from silver where country = 'XX'")
 
 
 def test_a_rewrite_that_changes_more_than_planned_is_undone_and_later_appends_stay(tmp_path):
@@ -216,11 +216,11 @@ def test_a_rewrite_that_changes_more_than_planned_is_undone_and_later_appends_st
             sets={"country": "'XX'"},  # the plan said YY
             step=append,
         )
-    assert lakes.rows(lake, "select event_id, country from silver order by 1") == [
+    assert [
         ("later", "DE"),
         ("old", "DE"),
         ("other", "DE"),
-    ]
+    ] == lakes.rows(lake, "select event_id, country from silver order by 1")
 
 
 def test_a_rewrite_whose_files_were_compacted_since_is_not_undone_by_halves(tmp_path):
@@ -233,7 +233,7 @@ def test_a_rewrite_whose_files_were_compacted_since_is_not_undone_by_halves(tmp_
     lake.table("silver").optimize.compact()
     with pytest.raises(CommitConflict, match=f"restore version {planned_on} by hand"):
         revert(lake, commit, planned_on)
-    assert lakes.rows(lake, "select count(*), count(distinct kafka_offset) from silver") == [(4, 4)]
+    assert [(4, 4)] == lakes.rows(lake, "select count(*), count(distinct kafka_offset) from silver")
 
 
 def test_statistics_of_repaired_files_name_no_user(tmp_path):

@@ -1,0 +1,103 @@
+-- source:  playback
+-- grain:   one session's share of an hour: event_date × event_hour × session × viewer × title × device × country
+-- purpose: plays and watch seconds, with every event counted once; what all viewing tables are summed from.
+-- reads:   silver -1d..1d, repeats -1d..1d
+-- columns:
+--   event_date       date of the events (UTC)
+--   event_hour       their hour, 0–23
+--   session_id       their session
+--   viewer           text that is the same for the same user_id and profile_id, and for no others
+--   title_id, device_type, country   of the events
+--   region           of the country
+--   events           events
+--   plays            PLAY_START events
+--   watch_us         microseconds watched, see below
+--   title, content_type, genres, rating, director   of the title in the catalogue, as the date's rows have them
+--   duration_us      length of the title in microseconds, null for series and unknown titles
+--
+-- Watch time is the sum, within a session, of the time from each event while playing to the next one, at most twice the
+-- heartbeat interval; it goes to the date, hour, title and device of the event that starts the gap, also over midnight.
+-- Playing: after PLAY_START, RESUME and HEARTBEAT; after SEEK if the event before was; not after PAUSE and PLAY_STOP. The
+-- last event of a session starts no gap. Events are ordered by event_timestamp, then by position.
+-- So that a date depends on its neighbours only: a session that is silent for the whole of the next date has ended, and a
+-- SEEK whose session had nothing else on the same date and the one before is not playing.
+with events as (
+    select
+        event_date, event_timestamp, session_id, user_id, profile_id, title_id, device_type, country, region,
+        event_type, topic, topic_id, kafka_partition, kafka_offset
+    from silver
+    where
+        event_date is not null
+        and not exists (
+            select 1
+            from repeats
+            where
+                repeats.kafka_offset = silver.kafka_offset
+                and repeats.kafka_partition = silver.kafka_partition
+                and repeats.topic_id = silver.topic_id
+                and repeats.topic = silver.topic
+        )
+),
+
+followed as (
+    select
+        event_date, event_timestamp, session_id, user_id, profile_id, title_id, device_type, country, region,
+        event_type,
+        lead(event_timestamp) over session_order as next_timestamp,
+        lead(event_date) over session_order as next_date,
+        last_value(case when event_type <> 'SEEK' then event_type end ignore nulls) over session_order as state,
+        last_value(case when event_type <> 'SEEK' then event_date end ignore nulls) over session_order as state_date
+    from events
+    window session_order as (
+        partition by session_id
+        order by event_timestamp, kafka_offset, kafka_partition, topic, topic_id
+    )
+),
+
+watched as (
+    select
+        event_date,
+        extract(hour from event_timestamp) as event_hour,
+        session_id,
+        concat(length(user_id), ':', user_id, profile_id) as viewer,
+        title_id, device_type, country, region, event_type,
+        case
+            when
+                state in ('PLAY_START', 'RESUME', 'HEARTBEAT')
+                and date_diff('day', state_date, event_date) <= 1
+                and date_diff('day', event_date, next_date) <= 1
+                then least(date_diff('microsecond', event_timestamp, next_timestamp), watch_gap_cap_us)
+            else 0
+        end as watch_us
+    from followed
+    cross join constants
+    where event_date in (select event_date from wanted)
+),
+
+slices as (
+    select
+        event_date, event_hour, session_id, viewer, title_id, device_type, country,
+        max(region) as region,
+        count(*) as events,
+        count(*) filter (where event_type = 'PLAY_START') as plays,
+        sum(watch_us) as watch_us
+    from watched
+    group by event_date, event_hour, session_id, viewer, title_id, device_type, country
+),
+
+titles as (
+    select
+        event_date, title_id,
+        max(title) as title, max(content_type) as content_type, max(genres) as genres, max(rating) as rating,
+        max(director) as director, max(duration_s) as duration_s
+    from silver
+    where event_date in (select event_date from wanted)
+    group by event_date, title_id
+)
+
+select
+    slices.*,
+    titles.title, titles.content_type, titles.genres, titles.rating, titles.director,
+    cast(round(nullif(titles.duration_s, 0) * 1000000) as bigint) as duration_us
+from slices
+inner join titles on slices.event_date = titles.event_date and slices.title_id = titles.title_id

@@ -1,0 +1,38 @@
+-- table:   genre_analysis
+-- grain:   event_date × genre
+-- purpose: what kinds of content are played. A title counts in each of its genres, so genres don't add up to the total.
+-- partition: event_date
+-- reads:   playback 0d..0d
+-- columns:
+--   event_date     date    date of the events (UTC)
+--   genre          text    one genre of the catalogue
+--   titles         bigint  distinct titles with any event on the date
+--   plays          bigint  PLAY_START events
+--   viewers        bigint  distinct profiles with any event on the date; not to be added up over dates or genres
+--   sessions       bigint  sessions with any event on the date
+--   watch_seconds  double  seconds watched
+--   completion     double  watch seconds ÷ duration_s over the sessions whose title has a duration
+with by_genre as (
+    select event_date, unnest(genres) as genre, session_id, viewer, title_id, duration_us, plays, watch_us
+    from playback
+),
+
+sessions as (
+    select
+        event_date, genre, session_id, viewer, title_id,
+        max(duration_us) as duration_us, sum(plays) as plays, sum(watch_us) as watch_us
+    from by_genre
+    group by event_date, genre, session_id, viewer, title_id
+)
+
+select
+    event_date,
+    genre,
+    count(distinct title_id) as titles,
+    sum(plays) as plays,
+    count(distinct viewer) as viewers,
+    count(distinct session_id) as sessions,
+    sum(watch_us) / 1000000.0 as watch_seconds,
+    cast(sum(watch_us) filter (where duration_us is not null) as double) / sum(duration_us) as completion
+from sessions
+group by event_date, genre
