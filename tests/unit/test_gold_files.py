@@ -22,7 +22,7 @@ TABLES = {
     "quality_scorecard",
 }
 SMALL = """-- table:   plays
--- grain:   event_date × title
+-- grain:   event_date, title
 -- purpose: how often
 --          it was played
 -- partition: event_date
@@ -42,7 +42,7 @@ def day(number: int) -> dt.date:
 
 def test_a_header_is_read():
     file = parse(SMALL, "plays.sql")
-    assert ("plays", "event_date × title", "how often it was played") == (file.name, file.grain, file.purpose)
+    assert ("plays", "event_date, title", "how often it was played") == (file.name, file.grain, file.purpose)
     assert (True, False) == (file.is_dated, file.is_source)
     assert (Read("playback", 0, 1, False), Read("quarantine", 0, 0, False)) == file.reads
     assert (
@@ -69,7 +69,7 @@ def test_all_gold_tables_are_declared_and_say_what_they_hold():
     assert TABLES <= tables.keys()
     for file in tables.values():
         assert file.grain and file.purpose and file.columns
-        assert file.columns[0].name == "event_date" == (file.is_dated)
+        assert (file.columns[0].name == "event_date") is file.is_dated
         assert len(file.columns) == len({column.name for column in file.columns})
 
 
