@@ -50,6 +50,8 @@ def send(
     before_block: Callable[[int], None] | None = None,
     after_block: Callable[[int], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> Sent:
     """Send all blocks, then wait until they have arrived.
 
@@ -61,6 +63,8 @@ def send(
         before_block: called with the number of records sent so far; may wait, so that a caller paces the sending.
         after_block: called with the number of records sent so far.
         should_stop: asked before every block and while waiting.
+        clock: seconds, from any point on.
+        sleep: waits for seconds.
 
     Raises:
         PlaylakeError: what the sink raises; not all that was sent has arrived then.
@@ -68,17 +72,19 @@ def send(
     counts = Counts()
     events = value_bytes = 0
     is_complete = True
-    called_s = time.monotonic()
+    called_s = clock()
     began_s: float | None = None  # the rate holds from when the first block is there
     for block in blocks:
         if began_s is None:
-            began_s = time.monotonic()
+            began_s = clock()
         if before_block is not None:
             before_block(events)
         due_s = (events + len(block)) / rate_per_s if rate_per_s is not None else 0.0
-        if duration_s is not None and max(due_s, time.monotonic() - began_s) > duration_s:
+        if duration_s is not None and max(due_s, clock() - began_s) > duration_s:
             break
-        if not _waited(began_s + due_s, should_stop):
+        while not should_stop() and (left_s := began_s + due_s - clock()) > 0:
+            sleep(min(left_s, _LONGEST_NAP_S))
+        if should_stop():
             is_complete = False
             break
         sink.write(block)
@@ -88,14 +94,4 @@ def send(
         if after_block is not None:
             after_block(events)
     sink.flush()
-    return Sent(events, counts.by_kind(), value_bytes, time.monotonic() - called_s, is_complete)
-
-
-def _waited(until_s: float, should_stop: Callable[[], bool]) -> bool:
-    """Wait until then; return False when told to stop before."""
-    while not should_stop():
-        left_s = until_s - time.monotonic()
-        if left_s <= 0:
-            return True
-        time.sleep(min(left_s, _LONGEST_NAP_S))
-    return False
+    return Sent(events, counts.by_kind(), value_bytes, clock() - called_s, is_complete)

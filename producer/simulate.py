@@ -178,12 +178,30 @@ def _written(seed: tuple[int, ...], world: Iterator[Arrivals], dirt: Dirt, clock
 
 @dataclass
 class _Run:
-    """A chunk's events that are still to be told, in order."""
+    """A chunk's events that are still to be told, in order, and what belongs to their sessions."""
 
     events: Events
     keys: Texts
     tails: Texts
     kinds: Kinds
+    held: int = 0
+
+    def take(self, before_ms: int | None) -> Events:
+        """Take out the events before that time; None: all."""
+        count = len(self.events) if before_ms is None else int(np.searchsorted(self.events.when_ms, before_ms))
+        taken, self.events = self.events[:count], self.events[count:]
+        return taken
+
+    def let_go(self) -> None:
+        """Free the memory of what was taken, once that is most of it: a view keeps its whole array."""
+        if 2 * len(self.events) >= self.held:
+            return
+        alive, session = np.unique(self.events.session, return_inverse=True)
+        self.events = Events(
+            self.events.when_ms.copy(), session, self.events.kind.copy(), self.events.playhead_ms.copy()
+        )
+        self.keys, self.tails, self.kinds = self.keys[alive], self.tails[alive], self.kinds[alive]
+        self.held = len(self.events)
 
 
 def _in_order(seed: tuple[int, ...], world: Iterator[Arrivals]) -> Iterator[tuple[Events, Texts, Texts, Kinds]]:
@@ -193,35 +211,29 @@ def _in_order(seed: tuple[int, ...], world: Iterator[Arrivals]) -> Iterator[tupl
         if arrivals is not None:
             sessions = viewers.cast_sessions(seed, arrivals)
             keys, tails = session_texts(sessions)
-            runs.append(_Run(viewers.play_out(seed, arrivals), keys, tails, sessions.is_alias_client.astype(np.int8)))
-        due = [
-            (
-                run,
-                len(run.events)
-                if arrivals is None
-                else int(np.searchsorted(run.events.when_ms, arrivals.next_start_ms)),
-            )
-            for run in runs
-        ]
-        parts = [(run, run.events[:count]) for run, count in due if count]
-        for run, count in due:
-            run.events = run.events[count:]
+            events = viewers.play_out(seed, arrivals)
+            runs.append(_Run(events, keys, tails, sessions.is_alias_client.astype(np.int8), len(events)))
+        before_ms = None if arrivals is None else arrivals.next_start_ms
+        parts = [(run, taken) for run in runs if len(taken := run.take(before_ms))]
+        merged = _merged(parts) if parts else None
+        for run, _ in parts:
+            run.let_go()
         runs = [run for run in runs if len(run.events)]
-        if parts:
-            yield _merged(parts)
+        if merged is not None:
+            yield merged
 
 
 def _merged(parts: list[tuple[_Run, Events]]) -> tuple[Events, Texts, Texts, Kinds]:
     events = Events(
-        np.concatenate([events.when_ms for _, events in parts]),
-        np.concatenate([events.session for _, events in parts]),
-        np.concatenate([events.kind for _, events in parts]),
-        np.concatenate([events.playhead_ms for _, events in parts]),
+        np.concatenate([taken.when_ms for _, taken in parts]),
+        np.concatenate([taken.session for _, taken in parts]),
+        np.concatenate([taken.kind for _, taken in parts]),
+        np.concatenate([taken.playhead_ms for _, taken in parts]),
     )
     order = viewers.in_order(events.when_ms)
     return (
         events[order],
-        np.concatenate([run.keys[events.session] for run, events in parts])[order],
-        np.concatenate([run.tails[events.session] for run, events in parts])[order],
-        np.concatenate([run.kinds[events.session] for run, events in parts])[order],
+        np.concatenate([run.keys[taken.session] for run, taken in parts])[order],
+        np.concatenate([run.tails[taken.session] for run, taken in parts])[order],
+        np.concatenate([run.kinds[taken.session] for run, taken in parts])[order],
     )

@@ -26,6 +26,7 @@ from schemas.event import EVENT_TYPES, HEARTBEAT_INTERVAL_S
 
 Ints = NDArray[np.int64]
 Bits = NDArray[np.uint64]
+SmallInts = NDArray[np.int32 | np.int64]
 Kinds = NDArray[np.int8]
 
 PLAY_START, PLAY_STOP, PAUSE, RESUME, SEEK, HEARTBEAT = range(len(EVENT_TYPES))
@@ -191,8 +192,10 @@ def past_arrivals(seed: tuple[int, ...], events: int, start_ms: int, span_ms: in
         last = int(np.searchsorted(reached, missing))
         count = count[: last + 1]
         count[last] -= reached[last] - missing
-        if count[last] == 1 and last > 0:  # a session of one event is none: the one before gives another
-            count[last - 1 : last + 1] += (-1, 1)
+        if count[last] == 1 and events > 1:  # a session of one event is none: the one before gives another
+            before = chunks[-1][1] if last == 0 else count[:last]
+            before[-1] -= 1
+            count[last] = 2
         chunks.append((title[: last + 1], count))
         break
     sessions = sum(len(title) for title, _ in chunks)
@@ -329,9 +332,9 @@ class Events:
     """
 
     when_ms: Ints
-    session: Ints
+    session: SmallInts
     kind: Kinds
-    playhead_ms: Ints
+    playhead_ms: SmallInts
 
     def __getitem__(self, rows: Any) -> Events:
         return Events(self.when_ms[rows], self.session[rows], self.kind[rows], self.playhead_ms[rows])
@@ -357,7 +360,7 @@ def play_out(seed: tuple[int, ...], arrivals: Arrivals) -> Events:
     if arrivals.skipped.any():
         begin_ms = begin_ms - elapsed_ms[first + arrivals.skipped]
         told = np.arange(len(session)) >= (first + arrivals.skipped)[session]
-    events = Events(begin_ms[session] + elapsed_ms, session, kind, playhead_ms)
+    events = Events(begin_ms[session] + elapsed_ms, session.astype(np.int32), kind, playhead_ms.astype(np.int32))
     if told is not None:
         events = events[told]
     return events[in_order(events.when_ms)]

@@ -10,10 +10,9 @@ from sink.writer import LakeWriter
 from tests.lake_contents import positions_of
 from tests.records import processed, records, source
 
-STEPS = [
-    f"{moment} {what}"
-    for moment in ("before", "after")
-    for what in ("bronze", "quarantine", "silver", "claim silver", "claim quarantine", "claim bronze")
+FLUSH_STEPS = [f"{moment} {name}" for name in ("bronze", "quarantine", "silver") for moment in ("before", "after")]
+CLAIM_STEPS = [
+    f"{moment} claim {name}" for name in ("silver", "quarantine", "bronze") for moment in ("before", "after")
 ]
 
 
@@ -47,18 +46,18 @@ class World:
         if writer is None:
             writer = self.writers[worker] = LakeWriter(self.lake, step=self.step)
             self.next_offsets[worker] = {}
-        if action == "claim":
+        if action == "claim" or (action == "read" and source(kafka_partition) not in writer.owned):
             claimed = writer.claim({source(kafka_partition): 0})
             self.next_offsets[worker][kafka_partition] = claimed[source(kafka_partition)]
-        elif action == "read" and source(kafka_partition) in writer.owned:
+        if action == "read":
             first = self.next_offsets[worker][kafka_partition]
             batch = records([b"{}"] * count, first, kafka_partition)
             writer.add(*processed(batch, frozenset(first + offset for offset in bad)))
             self.next_offsets[worker][kafka_partition] = first + count
             self.highest[kafka_partition] = max(self.highest[kafka_partition], first + count)
-        elif action == "release":
+        if action == "release":
             writer.release([source(kafka_partition)])
-        elif action == "flush":
+        if action == "flush":
             writer.flush()
 
     def finish(self) -> None:
@@ -72,14 +71,18 @@ class World:
         last.flush()
 
 
-actions = st.tuples(
-    st.sampled_from("ab"),
-    st.sampled_from(["claim", "read", "read", "flush", "flush", "release"]),
-    st.integers(0, 1),
-    st.integers(1, 5),
-    st.frozensets(st.integers(0, 4), max_size=3),
-    st.none() | st.sampled_from(STEPS),
+workers, kafka_partitions = st.sampled_from("ab"), st.integers(0, 1)
+reads = st.tuples(
+    workers, st.just("read"), kafka_partitions, st.integers(1, 5), st.frozensets(st.integers(0, 4)), st.none()
 )
+
+
+def others(action: str, kills: list[str]) -> st.SearchStrategy:
+    kill_at = st.none() | st.sampled_from(kills) if kills else st.none()
+    return st.tuples(workers, st.just(action), kafka_partitions, st.just(0), st.just(frozenset()), kill_at)
+
+
+actions = reads | reads | others("flush", FLUSH_STEPS) | others("claim", CLAIM_STEPS) | others("release", [])
 
 
 @settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
@@ -88,7 +91,7 @@ def test_rows_are_conserved(plan):
     with tempfile.TemporaryDirectory() as folder:
         world = World(Lake.at(folder))
         for worker, action, kafka_partition, count, bad, kill_at in plan:
-            world.armed = kill_at or world.armed
+            world.armed = kill_at
             world.act(worker, action, kafka_partition, count, bad)
         world.finish()
         expected = [(number, offset) for number, end in world.highest.items() for offset in range(end)]
