@@ -85,6 +85,27 @@ def refresh(
     return done
 
 
+def pending(lake: Lake) -> dict[str, int | None]:
+    """Return, per dated gold table that is not up to date, how many of its dates are stale; None: all of it.
+
+    Changes nothing. Tables without dates follow those that they are made from.
+
+    Raises:
+        LakeNotFound, IncompatibleLake, StoreUnavailable: as `Lake.table`.
+    """
+    lake.require()
+    declared = gold_files.load()
+    handles: dict[str, DeltaTable | None] = {}
+    for name in (name for name, file in declared.items() if file.is_dated):
+        try:
+            handles[name] = lake.table(f"gold/{name}")
+        except LakeNotFound:
+            handles[name] = None
+    with _workspace(lake, MEMORY_LIMIT) as con:
+        plan = _plan(lake, con, declared, handles, full=False)
+    return {name: None if name in plan.rebuilt else len(dates) for name, dates in plan.stale.items()}
+
+
 @contextmanager
 def _workspace(lake: Lake, memory_limit: str) -> Iterator[duckdb.DuckDBPyConnection]:
     """Give a connection that spills to a folder of its own, gone afterwards."""
@@ -104,6 +125,39 @@ def _workspace(lake: Lake, memory_limit: str) -> Iterator[duckdb.DuckDBPyConnect
 # ---------------------------------------------------------------- tables by date
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What a refresh will compute: `stale` dates of each table that isn't up to date; `rebuilt` tables wholly."""
+
+    bases: Mapping[str, Base]
+    stale: Mapping[str, frozenset[dt.date]]
+    rebuilt: frozenset[str]
+
+
+def _plan(
+    lake: Lake,
+    con: duckdb.DuckDBPyConnection,
+    declared: Mapping[str, GoldFile],
+    handles: Mapping[str, DeltaTable | None],
+    full: bool,
+) -> _Plan:
+    # The handles were opened before: so what they show can't be newer than the bases.
+    bases = {name: open_base(lake, name) for name in ("silver", "quarantine")}
+    existing = _all_dates(con, bases)
+    changes = Changes(lake, con, bases)
+    stale: dict[str, frozenset[dt.date]] = {}
+    rebuilt: set[str] = set()
+    for name, handle in handles.items():
+        since = None if full or handle is None else seen_versions(handle, declared[name], declared, bases)
+        affected = None if since is None else changes.affected(declared[name], declared, since)
+        if affected is None or handle is None:
+            rebuilt.add(name)
+            stale[name] = existing
+        elif dates := affected & (existing | dates_in(live_files(handle, lake.path(f"gold/{name}")))):
+            stale[name] = dates
+    return _Plan(bases, stale, frozenset(rebuilt))
+
+
 def _refresh_dated(
     lake: Lake,
     con: duckdb.DuckDBPyConnection,
@@ -114,32 +168,17 @@ def _refresh_dated(
 ) -> list[Refreshed]:
     done: dict[str, Refreshed] = {}
     for _ in range(_MAX_ATTEMPTS):
-        # The gold tables first: then what they show can't be newer than the bases, opened after them.
         handles = {table.name: _open_or_create(lake, con, table) for table in tables if table.name not in done}
-        bases = {name: open_base(lake, name) for name in ("silver", "quarantine")}
-        existing = _all_dates(con, bases)
-        changes = Changes(lake, con, bases)
-        stale: dict[str, frozenset[dt.date]] = {}
-        rebuilt: set[str] = set()
-        for name, handle in handles.items():
-            since = None if full else seen_versions(handle, declared[name], declared, bases)
-            affected = None if since is None else changes.affected(declared[name], declared, since)
-            if affected is None:
-                rebuilt.add(name)
-                stale[name] = existing
-            else:
-                stale[name] = affected & (existing | dates_in(live_files(handle, lake.path(f"gold/{name}"))))
-        unchanged = [name for name, dates in stale.items() if not dates and name not in rebuilt]
-        for name in unchanged:
-            done[name] = Refreshed(name, "unchanged", 0, 0, 0.0)
-            del stale[name]
-        results, seconds = _compute(con, declared, stale, bases, chunk_rows)
-        for name, dates in stale.items():
+        plan = _plan(lake, con, declared, handles, full)
+        done |= {name: Refreshed(name, "unchanged", 0, 0, 0.0) for name in handles if name not in plan.stale}
+        results, seconds = _compute(con, declared, plan.stale, plan.bases, chunk_rows)
+        for name, dates in plan.stale.items():
             started = time.perf_counter()
+            is_full = name in plan.rebuilt
             fingerprint = gold_files.fingerprint(name, declared)
-            entries = {f"{base.txn}@{fingerprint}": base.handle.version() for base in bases.values()}
-            if _write(handles[name], results[name], None if name in rebuilt else dates, entries):
-                how = "full" if name in rebuilt else "incremental"
+            entries = {f"{base.txn}@{fingerprint}": base.handle.version() for base in plan.bases.values()}
+            if _write(handles[name], results[name], None if is_full else dates, entries):
+                how = "full" if is_full else "incremental"
                 spent = seconds[name] + time.perf_counter() - started
                 done[name] = Refreshed(name, how, len(dates), results[name].num_rows, spent)
         if len(done) == len(tables):

@@ -11,6 +11,9 @@ from typing import Final
 VERBS: Final = {
     "produce": "simulate viewers and send their playback events to a topic",
     "stream": "the worker: read a topic, check, enrich, write to the lake exactly once",
+    "compact": "repair, drop repeats, merge small files, refresh gold, delete old files",
+    "repair": "give rows without a usable event time their date",
+    "gold": "bring the gold tables up to date",
     "status": "how the lake is: sizes, freshness, positions, what was refused",
     "verify": "prove that nothing was lost and nothing doubled",
 }

@@ -1,0 +1,189 @@
+"""The compaction job: repair, dedupe, compact, gold, vacuum, in that order, each said in one line.
+
+The order matters: repair moves rows to dates that dedupe then looks at, dedupe rewrites files that compaction would
+have merged for nothing, and gold reads what is left.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from compaction import gold_files
+from compaction.compact import RETENTION, TARGET_FILE_BYTES, compact, plan, vacuum
+from compaction.dedupe import count_repeats, dedupe
+from compaction.gold import MEMORY_LIMIT, pending, refresh
+from compaction.repair import preview, repair
+from schemas.tables import TABLES
+from sink.lake import Lake
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of the job, done.
+
+    Attributes:
+        name: `repair`, `dedupe`, `compact`, `gold` or `vacuum`.
+        line: what it did, for people.
+        changed: whether it committed or deleted anything (in a dry run: would).
+        detail: the same for programs: JSON values only.
+        seconds: how long it took.
+    """
+
+    name: str
+    line: str
+    changed: bool
+    detail: dict[str, Any]
+    seconds: float
+
+
+def run(
+    lake: Lake,
+    *,
+    target_file_bytes: int = TARGET_FILE_BYTES,
+    memory_limit: str = MEMORY_LIMIT,
+    should_vacuum: bool = True,
+) -> Iterator[Step]:
+    """Do the job once, yielding each step when it is done.
+
+    Idempotent, and safe to stop at any point: every step leaves a lake that readers and the next run understand.
+
+    Args:
+        lake: where.
+        target_file_bytes: how large compacted files should become.
+        memory_limit: DuckDB's, for dedupe and gold.
+        should_vacuum: whether to look for files to delete, which lists every folder of the lake.
+
+    Raises:
+        LakeNotFound, IncompatibleLake, StoreUnavailable, CommitConflict, RewriteMismatch: from the step that failed;
+            those before it are done.
+    """
+    lake.require()
+    yield run_repair(lake)
+    yield _timed("dedupe", lambda: _dedupe(lake, memory_limit))
+    yield _timed("compact", lambda: _compact(lake, target_file_bytes))
+    yield run_gold(lake, memory_limit=memory_limit)
+    if should_vacuum:
+        yield _timed("vacuum", lambda: _vacuum(lake, dry_run=False))
+
+
+def outlook(
+    lake: Lake, *, target_file_bytes: int = TARGET_FILE_BYTES, memory_limit: str = MEMORY_LIMIT
+) -> Iterator[Step]:
+    """Yield what each step would do if it ran now, on its own; changes nothing.
+
+    Raises:
+        LakeNotFound, IncompatibleLake, StoreUnavailable: as `Lake.table`.
+    """
+    lake.require()
+    yield _timed("repair", lambda: _would_repair(lake))
+    yield _timed("dedupe", lambda: _would_dedupe(lake, memory_limit))
+    yield _timed("compact", lambda: _would_compact(lake, target_file_bytes))
+    yield _timed("gold", lambda: _would_refresh(lake))
+    yield _timed("vacuum", lambda: _vacuum(lake, dry_run=True))
+
+
+def run_repair(lake: Lake) -> Step:
+    """Do the job's first step alone; raises what `compaction.repair.repair` does."""
+    return _timed("repair", lambda: _repair(lake))
+
+
+def run_gold(lake: Lake, *, full: bool = False, memory_limit: str = MEMORY_LIMIT) -> Step:
+    """Do the job's gold step alone; raises what `compaction.gold.refresh` does."""
+    return _timed("gold", lambda: _gold(lake, full, memory_limit))
+
+
+def versions(lake: Lake) -> dict[str, int]:
+    """Return the newest versions of the lake's own tables: what tells a job that nothing happened."""
+    return {name: lake.table(name).version() for name in TABLES}
+
+
+_Outcome = tuple[str, bool, dict[str, Any]]
+
+
+def _timed(name: str, step: Callable[[], _Outcome]) -> Step:
+    started = time.perf_counter()
+    line, changed, detail = step()
+    return Step(name, line, changed, detail, time.perf_counter() - started)
+
+
+def _repair(lake: Lake) -> _Outcome:
+    done = repair(lake)
+    sources = ", ".join(f"{rows:,} from the {source}" for source, rows in sorted(done.rows.items()))
+    stay = f"{_count(done.left, 'row')} in the null partition"
+    line = f"{_count(done.total, 'row')} got a date ({sources}); {stay}" if done.total else f"nothing to repair; {stay}"
+    return line, done.total > 0, asdict(done) | {"total": done.total}
+
+
+def _would_repair(lake: Lake) -> _Outcome:
+    lines = preview(lake)
+    by_source: dict[str | None, int] = {}
+    for entry in lines:
+        by_source[entry.event_date_source] = by_source.get(entry.event_date_source, 0) + entry.rows
+    lost = by_source.pop(None, 0)
+    total = sum(by_source.values())
+    sources = ", ".join(f"{rows:,} from the {source}" for source, rows in sorted(by_source.items(), key=str))
+    line = f"{_count(total, 'row')} would get a date{f' ({sources})' if sources else ''}; {lost:,} would stay without"
+    return line, total > 0, {"rows": by_source, "total": total, "left": lost}
+
+
+def _dedupe(lake: Lake, memory_limit: str) -> _Outcome:
+    done = dedupe(lake, memory_limit=memory_limit)
+    dropped = f"{_count(done.rows, 'repeated event')} dropped" if done.rows else "no repeated events"
+    return f"{dropped}; {_count(done.dates, 'date')} looked at", done.rows > 0, asdict(done)
+
+
+def _would_dedupe(lake: Lake, memory_limit: str) -> _Outcome:
+    rows = count_repeats(lake, memory_limit=memory_limit)
+    return f"{_count(rows, 'repeated event')} would be dropped", rows > 0, {"rows": rows}
+
+
+def _compact(lake: Lake, target_file_bytes: int) -> _Outcome:
+    done = [compact(lake, name, target_file_bytes) for name in TABLES]
+    before, after = (sum(getattr(table, key) for table in done) for key in ("files_before", "files_after"))
+    partitions = sum(table.partitions for table in done)
+    left = sum(table.left for table in done)
+    if partitions:
+        line = f"{_count(before, 'file')} became {after:,}, in {_count(partitions, 'lake partition')}"
+    else:
+        line = f"nothing worth merging; {_count(after, 'file')}"
+    line += f"; {left:,} left to the next run, others changed them" if left else ""
+    return line, partitions > 0, {table.table: asdict(table) for table in done}
+
+
+def _would_compact(lake: Lake, target_file_bytes: int) -> _Outcome:
+    found = plan(lake, target_file_bytes)
+    files = sum(candidate.files for candidate in found)
+    line = f"{_count(files, 'small file')} of {_count(len(found), 'lake partition')} would be merged"
+    return line, bool(found), {"candidates": [asdict(candidate) for candidate in found]}
+
+
+def _gold(lake: Lake, full: bool, memory_limit: str) -> _Outcome:
+    done = refresh(lake, full=full, memory_limit=memory_limit)
+    changed = [table for table in done if table.how != "unchanged"]
+    dates = max((table.dates for table in done), default=0)
+    if changed:
+        line = f"{_count(len(changed), 'table')} of {len(done)} brought up to date; {_count(dates, 'date')} computed"
+    else:
+        line = f"{_count(len(done), 'table')}, all up to date"
+    return line, bool(changed), {table.name: asdict(table) for table in done}
+
+
+def _would_refresh(lake: Lake) -> _Outcome:
+    stale = pending(lake)
+    line = f"{_count(len(stale), 'table')} would be brought up to date" if stale else "all tables up to date"
+    return line, bool(stale), {"stale": stale}
+
+
+def _vacuum(lake: Lake, *, dry_run: bool) -> _Outcome:
+    tables = [*TABLES, *(f"gold/{name}" for name, file in gold_files.load().items() if not file.is_source)]
+    files = vacuum(lake, tables, dry_run=dry_run)
+    verb = "would be deleted" if dry_run else "deleted"
+    line = f"{_count(files, 'file')} {verb} that no version of the last {RETENTION.days} days names"
+    return line, files > 0, {"files": files}
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,102 @@
+"""`playlake compact`: the compaction job, once or every so often."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sys
+import time
+from collections.abc import Iterable
+from typing import ClassVar
+
+from pydantic import Field
+
+from compaction import job
+from compaction.compact import TARGET_FILE_BYTES
+from playlake.settings import Duration, Size, VerbSettings
+from schemas.errors import CommitConflict, TransientError
+from sink.lake import Lake
+
+_VACUUM_EVERY_S = 86400.0
+
+
+class Settings(VerbSettings):
+    """Repair the null partition, drop repeated events, merge small files, refresh gold, delete old files.
+
+    In that order. Each is one atomic commit a table (merging: a lake partition); workers may go on writing. Files that
+    were replaced are deleted after 7 days.
+
+    Example:
+        playlake compact --lake ./lake --every 5m
+    """
+
+    verb: ClassVar[str] = "compact"
+
+    lake: str = Field(description="folder or s3://bucket/prefix")
+    every: Duration | None = Field(None, description="again and again, this long after the last time, such as 5m")
+    dry_run: bool = Field(False, description="say what would be done now, and change nothing")
+    target_file_bytes: Size = Field(TARGET_FILE_BYTES, description="how large compacted files should become")
+    memory: Size = Field(
+        2 * 10**9, description="dedupe and gold work in about this much memory, then in temporary files"
+    )
+    as_json: bool = Field(False, alias="json", description="print one JSON object each time, on one line")
+
+
+def run(settings: Settings) -> int:
+    """Compact; see `Settings`."""
+    lake = Lake.at(settings.lake)
+    memory_limit = f"{settings.memory}B"
+    if settings.dry_run:
+        steps = job.outlook(lake, target_file_bytes=settings.target_file_bytes, memory_limit=memory_limit)
+        show(steps, settings.as_json)
+        return 0
+    if settings.every is None:
+        steps = job.run(lake, target_file_bytes=settings.target_file_bytes, memory_limit=memory_limit)
+        show(steps, settings.as_json)
+        return 0
+    _loop(lake, settings, settings.every, memory_limit)
+    return 0
+
+
+def show(steps: Iterable[job.Step], as_json: bool) -> None:
+    """Print steps as they are done: one aligned line each, or all as one JSON object."""
+    done = {}
+    for step in steps:
+        done[step.name] = {**step.detail, "changed": step.changed, "seconds": round(step.seconds, 3)}
+        if not as_json:
+            print(f"{step.name:<8}  {step.seconds:6.1f} s  {step.line}", flush=True)
+    if as_json:
+        print(json.dumps(done, default=str), flush=True)
+
+
+def _loop(lake: Lake, settings: Settings, every_s: float, memory_limit: str) -> None:
+    """Compact until interrupted. What is away or in the way for now is said, and tried again next time."""
+    seen: dict[str, int] | None = None
+    vacuumed_at: float | None = None
+    while True:
+        started = f"{dt.datetime.now(dt.UTC):%Y-%m-%d %H:%M:%SZ}"
+        is_vacuum_due = vacuumed_at is None or time.monotonic() - vacuumed_at >= _VACUUM_EVERY_S
+        try:
+            found = job.versions(lake)
+            if found == seen:
+                _say(settings, started, "nothing changed since the last time")
+            else:
+                if not settings.as_json:
+                    print(f"-- {started}", flush=True)
+                steps = job.run(
+                    lake,
+                    target_file_bytes=settings.target_file_bytes,
+                    memory_limit=memory_limit,
+                    should_vacuum=is_vacuum_due,
+                )
+                show(steps, settings.as_json)
+                vacuumed_at = time.monotonic() if is_vacuum_due else vacuumed_at
+                # As found before: what workers appended meanwhile, and our own commits, are looked at once more.
+                seen = found
+        except (TransientError, CommitConflict) as error:
+            print(f"playlake compact: {error}; next try in {every_s:g} s", file=sys.stderr, flush=True)
+        time.sleep(every_s)
+
+
+def _say(settings: Settings, started: str, line: str) -> None:
+    print(json.dumps({"skipped": line, "at": started}) if settings.as_json else f"-- {started}  {line}", flush=True)
