@@ -1,8 +1,8 @@
 """The whole way on one machine with nothing but the Python packages: librdkafka's built-in broker stands in for Kafka.
 
-That broker speaks the real protocol over TCP, groups and offsets included, but keeps only about 5 MB of a Kafka partition
-and then drops the oldest without a word. So the producer waits for the worker: it never runs further ahead of the group's
-committed offsets than the broker can hold, and `verify` proves afterwards that nothing was lost.
+That broker speaks the real protocol over TCP, groups and offsets included, but keeps only about 5 MB of a Kafka
+partition and then drops the oldest without a word. So the producer waits for the worker: it never runs further ahead of
+the group's committed offsets than the broker can hold, and `verify` proves afterwards that nothing was lost.
 """
 
 from __future__ import annotations

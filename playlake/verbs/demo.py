@@ -144,18 +144,19 @@ def _expect(exit_code: int, verb: str) -> None:
 
 
 def _summarise(demo: _Run, sent: Sent, before: Status, after: Status, verdict: int, lake: str) -> None:
-    rows = {table.name: table for table in after.tables}
+    rows = {table.name: table.rows or 0 for table in after.tables}
+    files_after = {table.name: table.files for table in after.tables}
     files = {table.name: table.files for table in before.tables}
     summary = {
         "lake": lake,
         "sent": sent.events,
-        "silver": rows["silver"].rows,
-        "quarantine": rows["quarantine"].rows,
-        "duplicates_dropped": sent.events - rows["silver"].rows - rows["quarantine"].rows,
+        "silver": rows["silver"],
+        "quarantine": rows["quarantine"],
+        "duplicates_dropped": sent.events - rows["silver"] - rows["quarantine"],
         "null_partition_before": before.null_partition_rows,
         "null_partition_after": after.null_partition_rows,
         "silver_files_before": files["silver"],
-        "silver_files_after": rows["silver"].files,
+        "silver_files_after": files_after["silver"],
         "holds": verdict == 0,
         "seconds": demo.seconds,
     }
