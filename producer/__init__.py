@@ -3,7 +3,7 @@
 from producer.kafka import KafkaSink, ensure_topic
 from producer.lines import LineSink
 from producer.send import Sent, Sink, send
-from producer.simulate import Block, Scenario, records, simulate
+from producer.simulate import Block, Scenario, blocks, records
 
 __all__ = [
     "Block",
@@ -12,8 +12,8 @@ __all__ = [
     "Scenario",
     "Sent",
     "Sink",
+    "blocks",
     "ensure_topic",
     "records",
     "send",
-    "simulate",
 ]

@@ -21,8 +21,6 @@ from producer.wire import FIRST_MS, LAST_MS, Texts, event_values, session_texts
 from schemas.errors import ConfigError
 
 DEFAULT_EVENTS: Final = 1_000_000
-"""How many events fill the span once where no number is given."""
-
 _MS_PER_DAY: Final = 86_400_000
 
 
@@ -35,10 +33,11 @@ class Scenario:
         seed: any number from 0 on; another seed is another world.
         events: how many records, duplicates included; None goes on for ever.
         days: length of the span that the event times cover; without meaning when `rate_per_s` is given. Without
-            `events` the span is filled with `DEFAULT_EVENTS` again and again, by other viewers.
+            `events` it is covered again and again, by other viewers.
         dirty: share of the records that are bad, 0 to 1 (`producer.dirt.KINDS`).
         rate_per_s: None, or records a second of event time: record number n happens n / `rate_per_s` seconds after
             the start, in a world that is already running then.
+        events_per_span: how many records cover the span once where there is no `events`.
     """
 
     start_ms: int
@@ -47,6 +46,7 @@ class Scenario:
     days: float = 3.0
     dirty: float = 0.0
     rate_per_s: float | None = None
+    events_per_span: int = DEFAULT_EVENTS
 
     def __post_init__(self) -> None:
         if not FIRST_MS <= self.start_ms <= LAST_MS - self.days * _MS_PER_DAY:
@@ -99,7 +99,7 @@ class Counts:
         return sum(self._by_code)
 
 
-def simulate(scenario: Scenario, block_events: int = 5_000) -> Iterator[Block]:
+def blocks(scenario: Scenario, block_events: int = 5_000) -> Iterator[Block]:
     """Yield the scenario's records in blocks of `block_events`; only the last one may be smaller.
 
     Without `Scenario.events` it never ends.
@@ -131,7 +131,7 @@ def records(scenario: Scenario) -> Iterator[tuple[bytes, bytes, str | None, str]
     The event id is the one under which silver must hold the record (a duplicate's is an earlier record's); None where
     the record belongs in quarantine.
     """
-    for block in simulate(scenario):
+    for block in blocks(scenario):
         for key, value, code in zip(block.keys, block.values, block.kinds.tolist(), strict=True):
             yield key, value, event_id_of(value, code), KINDS[code].name
 
@@ -146,7 +146,7 @@ def _batches(scenario: Scenario) -> Iterator[Block]:
         yield from _written(seed, world, dirt, clock)
         return
     span_ms = round(scenario.days * _MS_PER_DAY)
-    wanted = scenario.events or DEFAULT_EVENTS
+    wanted = scenario.events or scenario.events_per_span
     expected = wanted / dirt.records_per_event  # the rest are duplicates; some more, since their number varies
     events = min(wanted, math.ceil(expected + 5 * math.sqrt(wanted - expected)))
     for lap in itertools.count():
@@ -208,7 +208,7 @@ def _in_order(seed: tuple[int, ...], world: Iterator[Arrivals]) -> Iterator[tupl
     """Yield events of many sessions at once, in order of time: all that happens before the next chunk begins."""
     runs: list[_Run] = []
     for arrivals in itertools.chain(world, [None]):
-        if arrivals is not None:
+        if arrivals is not None and len(arrivals.title):
             sessions = viewers.cast_sessions(seed, arrivals)
             keys, tails = session_texts(sessions)
             events = viewers.play_out(seed, arrivals)

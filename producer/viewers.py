@@ -130,7 +130,7 @@ def _inverse_erf(x: float) -> float:
 
 @dataclass(frozen=True)
 class Arrivals:
-    """Sessions that begin one after the other; arrays of one row a session.
+    """Sessions that begin one after the other; arrays of one row a session, maybe none.
 
     Attributes:
         number: of this chunk; part of the key of every draw for it.
@@ -250,7 +250,7 @@ def live_arrivals(seed: tuple[int, ...], rate_per_s: float, start_ms: int) -> It
     now_ms = start_ms
     for number in itertools.count():
         under_way_per_s = rate_per_s if now_ms < start_ms + _HEARTBEAT_MS else 0.0
-        length_ms = max(1, int(SESSIONS_PER_CHUNK / (new_per_s + under_way_per_s) * 1000))
+        length_ms = max(1, min(_LONGEST_SESSION_MS, int(SESSIONS_PER_CHUNK / (new_per_s + under_way_per_s) * 1000)))
         if under_way_per_s:
             length_ms = min(length_ms, start_ms + _HEARTBEAT_MS - now_ms)
         fresh, met = (

@@ -63,7 +63,7 @@ class Settings(VerbSettings):
 
 def run(settings: Settings) -> int:
     """Produce; see `Settings`. Ctrl-C ends it early with what was queued delivered, and exit code 130."""
-    from producer import send, simulate
+    from producer import blocks, send
 
     scenario = _scenario(settings)
     block_events = 5_000 if settings.rate is None else max(1, min(5_000, int(settings.rate / 20)))
@@ -72,7 +72,7 @@ def run(settings: Settings) -> int:
         print(f"playlake produce: the same again with --seed {settings.seed} --start {start}", file=sys.stderr)
         with _progress(scenario.events) as on_sent, _until_interrupted() as is_interrupted:
             sent = send(
-                simulate(scenario, block_events),
+                blocks(scenario, block_events),
                 sink,
                 rate_per_s=settings.rate,
                 duration_s=settings.duration,
