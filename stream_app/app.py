@@ -153,7 +153,7 @@ class Worker:
             datadir=folder,
             topic_disable_leader=True,
             stream_wait_empty=False,
-            stream_buffer_maxsize=16,
+            stream_buffer_maxsize=1,
             broker_commit_interval=0.5,
             broker_session_timeout=10,
             web_enabled=settings.web_port is not None,

@@ -50,7 +50,7 @@ class Limits:
 
     allowed_latency_s: float = 10.0
     flush_bytes: int = 32 << 20
-    max_in_flight_bytes: int = 96 << 20
+    max_in_flight_bytes: int = 64 << 20
 
 
 @dataclass(frozen=True)

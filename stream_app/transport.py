@@ -44,7 +44,7 @@ from schemas.tables import RECORDS
 
 _FETCH_ROWS: Final = 25_000
 _POLL_S: Final = 0.1
-_HANDED_OVER_BATCHES: Final = 16
+_HANDED_OVER_BYTES: Final = 16 << 20
 _WATERMARK_TIMEOUT_S: Final = 10.0
 _HEADERS: Final = RECORDS.field("headers").type
 _TIMESTAMP: Final = RECORDS.field("broker_timestamp").type
@@ -121,6 +121,7 @@ class Consumer(FaustConsumer):
         self._seek_requests: deque[TP] = deque()
         self._commit_requests: deque[dict[TP, int]] = deque()
         self._handed_over: asyncio.Queue[tuple[TP, Fetched]] = asyncio.Queue()
+        self._waiting_bytes = 0
 
     # ---------------------------------------------------------------- life cycle
 
@@ -141,7 +142,7 @@ class Consumer(FaustConsumer):
                 "enable.partition.eof": True,
                 "partition.assignment.strategy": "cooperative-sticky",
                 "isolation.level": "read_committed",
-                "queued.max.messages.kbytes": 65_536,
+                "queued.max.messages.kbytes": 32_768,
                 "fetch.message.max.bytes": 8 << 20,
                 "fetch.queue.backoff.ms": 5,
                 "session.timeout.ms": int(self.app.conf.broker_session_timeout * 1000),
@@ -190,7 +191,7 @@ class Consumer(FaustConsumer):
     # ---------------------------------------------------------------- fetch
 
     def _pause_or_resume(self, rd: RdConsumer) -> None:
-        is_full = self._handed_over.qsize() >= _HANDED_OVER_BATCHES
+        is_full = self._waiting_bytes >= _HANDED_OVER_BYTES
         if is_full == self._paused or not self._assigned:
             return
         parts = [TopicPartition(tp.topic, tp.partition) for tp in self._assigned]
@@ -230,6 +231,7 @@ class Consumer(FaustConsumer):
     def _take_over(self, batches: list[tuple[TP, Fetched]], reached: list[tuple[TP, int, int]]) -> None:
         for batch in batches:
             self._handed_over.put_nowait(batch)
+            self._waiting_bytes += batch[1].records.nbytes
         for tp, end, last_fetched in reached:
             self._ends_heard[tp] = end
             self._keeper.reached_end(tp, end, last_fetched)
@@ -256,6 +258,7 @@ class Consumer(FaustConsumer):
             tp, fetched = await asyncio.wait_for(self._handed_over.get(), timeout)
         except TimeoutError:
             return {}
+        self._waiting_bytes -= fetched.records.nbytes
         return {tp: [fetched]}
 
     def _to_message(self, tp: TP, record: Fetched) -> ConsumerMessage:

@@ -36,7 +36,7 @@ class Settings(VerbSettings):
     catalogue: Path | None = Field(None, description="CSV of titles (Netflix-titles layout); default: the small one")
     group: str = Field("playlake", description="consumer group")
     flush_bytes: Size = Field(32 << 20, description="flush at once when this much is buffered")
-    max_in_flight_bytes: Size = Field(96 << 20, description="hold at most this much that is not in the lake yet")
+    max_in_flight_bytes: Size = Field(64 << 20, description="hold at most this much that is not in the lake yet")
     web_port: int | None = Field(None, description="port for Faust's web server; default: none")
     web_bind: str = Field("127.0.0.1", description="address for Faust's web server")
     kafka_option: list[str] = Field([], description="librdkafka setting name=value, such as security.protocol=SSL")
