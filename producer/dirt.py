@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from producer.viewers import Bits, Ints, Kinds, draw
+from producer.draws import Bits, Codes, Ints, draw
 from producer.wire import EVENT_ID
 from schemas.event import OPTIONAL_TEXT_FIELDS, REQUIRED_FIELDS
 
@@ -146,8 +146,8 @@ class Dirt:
         self._memory: list[tuple[bytes, bytes]] = []
 
     def mix(
-        self, key: tuple[int, ...], keys: list[bytes], values: list[bytes], kinds: Kinds
-    ) -> tuple[list[bytes], list[bytes], Kinds]:
+        self, key: tuple[int, ...], keys: list[bytes], values: list[bytes], kinds: Codes
+    ) -> tuple[list[bytes], list[bytes], Codes]:
         """Return the records of a batch with dirt mixed in: the same ones in their order, some spoiled, some repeated.
 
         Args:
@@ -170,8 +170,8 @@ class Dirt:
         return self._repeat(key, keys, values, kinds)
 
     def _repeat(
-        self, key: tuple[int, ...], keys: list[bytes], values: list[bytes], kinds: Kinds
-    ) -> tuple[list[bytes], list[bytes], Kinds]:
+        self, key: tuple[int, ...], keys: list[bytes], values: list[bytes], kinds: Codes
+    ) -> tuple[list[bytes], list[bytes], Codes]:
         chance = draw(len(values), *key, 3)
         after = np.flatnonzero((chance & np.uint64(0xFFFFFFFF)) < self._repeated_below)
         sound = np.flatnonzero(~IS_QUARANTINED[kinds])

@@ -1,7 +1,8 @@
 """A simulation of viewers, as the records that a broker would get from their players.
 
 Pure: no clock, no network. The same `Scenario` gives the same bytes, on any machine and however they are cut into
-blocks. `viewers` draws who watches what, `wire` makes it JSON, `dirt` spoils some; here they are put in order.
+blocks. `viewers` draws who watches what when, `playback` what they do, `wire` makes it JSON, `dirt` spoils some; here
+it is put in order.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import numpy as np
 
 from producer import viewers
 from producer.dirt import KINDS, Dirt, event_id_of
-from producer.viewers import Arrivals, Events, Kinds
+from producer.draws import Codes, Ints, draw
+from producer.playback import Events, in_order, play_out
+from producer.viewers import Arrivals, cast_sessions
 from producer.wire import FIRST_MS, LAST_MS, Texts, event_values, session_texts
 from schemas.errors import ConfigError
 
@@ -73,7 +76,7 @@ class Block:
 
     keys: list[bytes]
     values: list[bytes]
-    kinds: Kinds
+    kinds: Codes
 
     def __len__(self) -> int:
         return len(self.values)
@@ -85,7 +88,7 @@ class Counts:
 
     _by_code: list[int] = field(default_factory=lambda: [0] * len(KINDS))
 
-    def add(self, kinds: Kinds) -> None:
+    def add(self, kinds: Codes) -> None:
         """Count the records of one block."""
         for code, count in enumerate(np.bincount(kinds, minlength=len(KINDS)).tolist()):
             self._by_code[code] += count
@@ -162,7 +165,7 @@ class _Clock:
         self._interval_ms = interval_ms
         self._told = 0
 
-    def next_ms(self, count: int) -> viewers.Ints:
+    def next_ms(self, count: int) -> Ints:
         numbers = np.arange(self._told, self._told + count)
         self._told += count
         return self._start_ms + (numbers * self._interval_ms).astype(np.int64)
@@ -171,8 +174,8 @@ class _Clock:
 def _written(seed: tuple[int, ...], world: Iterator[Arrivals], dirt: Dirt, clock: _Clock | None) -> Iterator[Block]:
     for number, (events, keys, tails, kinds) in enumerate(_in_order(seed, world)):
         if clock is not None:
-            events = Events(clock.next_ms(len(events)), events.session, events.kind, events.playhead_ms)
-        values = event_values(events, tails, viewers.draw(2 * len(events), *seed, 6, number))
+            events = Events(clock.next_ms(len(events)), events.session, events.event_type, events.playhead_ms)
+        values = event_values(events, tails, draw(2 * len(events), *seed, 6, number))
         yield Block(*dirt.mix((*seed, 7, number), keys.tolist(), values, kinds))
 
 
@@ -183,7 +186,7 @@ class _Run:
     events: Events
     keys: Texts
     tails: Texts
-    kinds: Kinds
+    kinds: Codes
     held: int = 0
 
     def take(self, before_ms: int | None) -> Events:
@@ -198,20 +201,20 @@ class _Run:
             return
         alive, session = np.unique(self.events.session, return_inverse=True)
         self.events = Events(
-            self.events.when_ms.copy(), session, self.events.kind.copy(), self.events.playhead_ms.copy()
+            self.events.when_ms.copy(), session, self.events.event_type.copy(), self.events.playhead_ms.copy()
         )
         self.keys, self.tails, self.kinds = self.keys[alive], self.tails[alive], self.kinds[alive]
         self.held = len(self.events)
 
 
-def _in_order(seed: tuple[int, ...], world: Iterator[Arrivals]) -> Iterator[tuple[Events, Texts, Texts, Kinds]]:
+def _in_order(seed: tuple[int, ...], world: Iterator[Arrivals]) -> Iterator[tuple[Events, Texts, Texts, Codes]]:
     """Yield events of many sessions at once, in order of time: all that happens before the next chunk begins."""
     runs: list[_Run] = []
     for arrivals in itertools.chain(world, [None]):
         if arrivals is not None and len(arrivals.title):
-            sessions = viewers.cast_sessions(seed, arrivals)
+            sessions = cast_sessions(seed, arrivals)
             keys, tails = session_texts(sessions)
-            events = viewers.play_out(seed, arrivals)
+            events = play_out(seed, arrivals)
             runs.append(_Run(events, keys, tails, sessions.is_alias_client.astype(np.int8), len(events)))
         before_ms = None if arrivals is None else arrivals.next_start_ms
         parts = [(run, taken) for run in runs if len(taken := run.take(before_ms))]
@@ -223,14 +226,14 @@ def _in_order(seed: tuple[int, ...], world: Iterator[Arrivals]) -> Iterator[tupl
             yield merged
 
 
-def _merged(parts: list[tuple[_Run, Events]]) -> tuple[Events, Texts, Texts, Kinds]:
+def _merged(parts: list[tuple[_Run, Events]]) -> tuple[Events, Texts, Texts, Codes]:
     events = Events(
         np.concatenate([taken.when_ms for _, taken in parts]),
         np.concatenate([taken.session for _, taken in parts]),
-        np.concatenate([taken.kind for _, taken in parts]),
+        np.concatenate([taken.event_type for _, taken in parts]),
         np.concatenate([taken.playhead_ms for _, taken in parts]),
     )
-    order = viewers.in_order(events.when_ms)
+    order = in_order(events.when_ms)
     return (
         events[order],
         np.concatenate([run.keys[taken.session] for run, taken in parts])[order],

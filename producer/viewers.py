@@ -1,7 +1,4 @@
-"""Who watches what, when: sessions drawn in bulk and played out into events, as columns.
-
-Everything is integer arithmetic on raw 64-bit draws of PCG64, whose stream numpy guarantees; the distributions of
-`numpy.random` and floating-point functions may differ between versions and processors in the last bit.
+"""Who watches what, and when they begin: sessions drawn in bulk, as columns.
 
 Two worlds: `past_arrivals` fills a span of days with a set number of events, in whole sessions, busier in the evening;
 `live_arrivals` goes on for ever at an even rate, with sessions already under way when it begins.
@@ -16,28 +13,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from producer.draws import NORMAL_QUANTILES, Bits, Flags, Ints, draw, field, lookup
 from schemas.countries import countries
-from schemas.event import EVENT_TYPES, HEARTBEAT_INTERVAL_S
-
-Ints = NDArray[np.int64]
-Bits = NDArray[np.uint64]
-SmallInts = NDArray[np.int32 | np.int64]
-Kinds = NDArray[np.int8]
-
-PLAY_START, PLAY_STOP, PAUSE, RESUME, SEEK, HEARTBEAT = range(len(EVENT_TYPES))
+from schemas.event import HEARTBEAT_INTERVAL_S
 
 SESSIONS_PER_CHUNK: Final = 1024
 MAX_LIVE_EVENTS_PER_S: Final = 5_000
 """A viewer sends about an event a minute, so a rate needs 60 times as many viewers at once; beyond this one the
 simulated world runs faster than the clock instead of growing."""
 
-_HEARTBEAT_MS: Final = int(HEARTBEAT_INTERVAL_S * 1000)
-_HEARTBEAT_JITTER_MS: Final = 32
+HEARTBEAT_MS: Final = int(HEARTBEAT_INTERVAL_S * 1000)
+HEARTBEAT_JITTER_MS: Final = 32
 _BIN_MS: Final = 30 * 60_000
 _BINS_PER_DAY: Final = 48
 _LONGEST_SESSION_MS: Final = 4 * 3_600_000
@@ -48,49 +38,27 @@ _VIEWING_BY_LOCAL_HOUR: Final = (
     30, 18, 10, 6, 4, 5, 9, 16, 22, 26, 30, 34, 40, 42, 42, 46, 54, 66, 82, 96, 100, 92, 74, 50,
 )  # fmt: skip
 _ZIPF_EXPONENT: Final = 0.95
-_PAUSE_OF_256: Final = 7
-_SEEK_OF_256: Final = 18
-_FROM_THE_START_OF_256: Final = 160
-_SEEK_JUMPS_S: Final = (10, 10, 10, 30, 30, 60, 90, 300, 600, -10, -10, -10, -30, -30, -120, -300)
-
-
-def draw(count: int, *key: int) -> Bits:
-    """Return `count` raw 64-bit draws; the same for the same non-negative key, on any machine."""
-    return np.random.PCG64(np.random.SeedSequence(key)).random_raw(count).astype(np.uint64, copy=False)
-
-
-def _field(bits: Bits, low_bit: int, width: int) -> Ints:
-    return ((bits >> np.uint64(low_bit)) & np.uint64((1 << width) - 1)).astype(np.int64)
-
-
-def _lookup(weights: list[float], size: int) -> Ints:
-    """Return `size` indexes in which each index's share is its weight's, so that a uniform draw picks by weight."""
-    total = sum(weights)
-    edges = [round(size * edge / total) for edge in itertools.accumulate(weights)]
-    return np.repeat(np.arange(len(weights)), np.diff(np.array([0, *edges])))
 
 
 @cache
-def _title_lengths() -> tuple[tuple[str, ...], Ints]:
-    """Return the shipped titles' ids and how long each is (for a series, one episode), in ms."""
-    ids, lengths_ms = [], []
-    text = files("schemas").joinpath("titles.csv").read_text(encoding="utf-8")
-    for number, row in enumerate(csv.DictReader(text.splitlines())):
+def title_ids() -> tuple[str, ...]:
+    """Return the ids of the titles that viewers watch, as in the shipped catalogue."""
+    return tuple(row["show_id"] for row in _titles())
+
+
+@cache
+def title_lengths_ms() -> Ints:
+    """Return how long each title is; for a series, how long an episode."""
+    lengths_ms = []
+    for number, row in enumerate(_titles()):
         amount, unit = row["duration"].split(" ")
         minutes = int(amount) if unit == "min" else 22 + number * 7 % 37
-        ids.append(row["show_id"])
         lengths_ms.append(minutes * 60_000)
-    return tuple(ids), np.array(lengths_ms)
+    return np.array(lengths_ms)
 
 
-def title_ids() -> tuple[str, ...]:
-    """Return the ids of the titles that viewers watch."""
-    return _title_lengths()[0]
-
-
-def longest_playhead_ms() -> int:
-    """Return the largest playhead that a viewer can reach."""
-    return int(_title_lengths()[1].max())
+def _titles() -> Iterator[dict[str, str]]:
+    return csv.DictReader(files("schemas").joinpath("titles.csv").read_text(encoding="utf-8").splitlines())
 
 
 @cache
@@ -102,7 +70,7 @@ def _viewers_by_bin() -> tuple[Ints, list[int]]:
             country.viewer_share * _VIEWING_BY_LOCAL_HOUR[int((half_hour + country.utc_offset_h * 2) // 2 % 24)]
             for country in countries()
         ]
-        table.append(_lookup(weights, 4096))
+        table.append(lookup(weights, 4096))
         volume.append(round(sum(weights) * 1000))
     return np.stack(table), volume
 
@@ -110,22 +78,7 @@ def _viewers_by_bin() -> tuple[Ints, list[int]]:
 @cache
 def _minutes_watched() -> Ints:
     """Return 256 quantiles of how long people would watch if titles had no end: log-normal, median 20 minutes."""
-    steps = [math.sqrt(2) * _inverse_erf(2 * (i + 0.5) / 256 - 1) for i in range(256)]
-    return np.array([max(1, round(20 * math.exp(1.1 * step))) for step in steps])
-
-
-@cache
-def _pauses_ms() -> Ints:
-    """Return 256 quantiles of how long a pause lasts: log-normal, median 45 s, at most 25 minutes."""
-    steps = [math.sqrt(2) * _inverse_erf(2 * (i + 0.5) / 256 - 1) for i in range(256)]
-    return np.array([min(1_500_000, round(45_000 * math.exp(1.2 * step))) for step in steps])
-
-
-def _inverse_erf(x: float) -> float:
-    # Winitzki's approximation, good to 0.2 %: only the shape matters here.
-    log = math.log(1 - x * x)
-    first = 2 / (math.pi * 0.147) + log / 2
-    return math.copysign(math.sqrt(math.sqrt(first * first - log / 0.147) - first), x)
+    return np.array([max(1, round(20 * math.exp(1.1 * step))) for step in NORMAL_QUANTILES])
 
 
 @dataclass(frozen=True)
@@ -156,15 +109,15 @@ def _titles_by_popularity(seed: int) -> Ints:
     """Return 65,536 title indexes in which the title of rank r has a share in proportion to 1 / r**exponent."""
     titles = len(title_ids())
     by_rank = np.argsort(draw(titles, seed, 0), kind="stable")
-    return np.asarray(by_rank[_lookup([1 / rank**_ZIPF_EXPONENT for rank in range(1, titles + 1)], 1 << 16)])
+    return np.asarray(by_rank[lookup([1 / rank**_ZIPF_EXPONENT for rank in range(1, titles + 1)], 1 << 16)])
 
 
 def _titles_and_events(count: int, longest_playing_ms: int, *key: int) -> tuple[Ints, Ints]:
     bits = draw(count, *key)
-    title = _titles_by_popularity(key[0])[_field(bits, 0, 16)]
-    playing_ms = np.minimum(_title_lengths()[1][title], longest_playing_ms)
-    limit = playing_ms // (_HEARTBEAT_MS + _HEARTBEAT_JITTER_MS)
-    return title, 1 + np.clip(_minutes_watched()[_field(bits, 16, 8)], 2, np.maximum(limit, 2))
+    title = _titles_by_popularity(key[0])[field(bits, 0, 16)]
+    playing_ms = np.minimum(title_lengths_ms()[title], longest_playing_ms)
+    limit = playing_ms // (HEARTBEAT_MS + HEARTBEAT_JITTER_MS)
+    return title, 1 + np.clip(_minutes_watched()[field(bits, 16, 8)], 2, np.maximum(limit, 2))
 
 
 def past_arrivals(seed: tuple[int, ...], events: int, start_ms: int, span_ms: int) -> Iterator[Arrivals]:
@@ -227,7 +180,7 @@ class _Starts:
         session = first + np.arange(len(bits))
         half_hour = np.searchsorted(self._until, session, side="right") - 1
         in_bin = self._until[half_hour + 1] - self._until[half_hour]
-        place = ((session - self._until[half_hour]) << 10) + _field(bits, 0, 10)
+        place = ((session - self._until[half_hour]) << 10) + field(bits, 0, 10)
         length_ms = self._edges[half_hour + 1] - self._edges[half_hour]
         return np.asarray(self._edges[half_hour] + place * length_ms // (in_bin << 10))
 
@@ -249,22 +202,22 @@ def live_arrivals(seed: tuple[int, ...], rate_per_s: float, start_ms: int) -> It
     users = max(len(countries()) * 2, int(rate_per_s * 60 * 2))
     now_ms = start_ms
     for number in itertools.count():
-        under_way_per_s = rate_per_s if now_ms < start_ms + _HEARTBEAT_MS else 0.0
+        under_way_per_s = rate_per_s if now_ms < start_ms + HEARTBEAT_MS else 0.0
         length_ms = max(1, min(_LONGEST_SESSION_MS, int(SESSIONS_PER_CHUNK / (new_per_s + under_way_per_s) * 1000)))
         if under_way_per_s:
-            length_ms = min(length_ms, start_ms + _HEARTBEAT_MS - now_ms)
+            length_ms = min(length_ms, start_ms + HEARTBEAT_MS - now_ms)
         fresh, met = (
             math.floor(per_s * (now_ms - start_ms + length_ms) / 1000) - math.floor(per_s * (now_ms - start_ms) / 1000)
             for per_s in (new_per_s, under_way_per_s)
         )
         title, count = _titles_and_events(fresh, _LONGEST_SESSION_MS, *seed, 1, number)
         bits = draw(fresh + met, *seed, 2, number)
-        cut = _field(bits[fresh:], 32, 31) * int(cuts[-1]) >> 31
+        cut = field(bits[fresh:], 32, 31) * int(cuts[-1]) >> 31
         which = np.searchsorted(cuts, cut, side="right")
         yield Arrivals(
             number,
             users,
-            now_ms + (_field(bits, 0, 31) * length_ms >> 31),
+            now_ms + (field(bits, 0, 31) * length_ms >> 31),
             np.concatenate([title, met_title[which]]),
             np.concatenate([count, sample[which]]),
             np.concatenate([np.zeros(fresh, np.int64), cuts[which] - cut]),
@@ -284,7 +237,7 @@ class Sessions:
     device: Ints
     country: Ints
     version: Ints
-    is_alias_client: NDArray[np.bool_]
+    is_alias_client: Flags
 
 
 def cast_sessions(seed: tuple[int, ...], arrivals: Arrivals) -> Sessions:
@@ -292,20 +245,18 @@ def cast_sessions(seed: tuple[int, ...], arrivals: Arrivals) -> Sessions:
     bits = draw(2 * len(arrivals.title), *seed, 3, arrivals.number)
     bits, session_id = bits[::2], bits[1::2]
     table, _ = _viewers_by_bin()
-    country = table[arrivals.start_ms // _BIN_MS % _BINS_PER_DAY, _field(bits, 0, 12)]
+    country = table[arrivals.start_ms // _BIN_MS % _BINS_PER_DAY, field(bits, 0, 12)]
     edges = _user_edges(arrivals.users)
     # The product of two uniform draws is small more often: a country's first users watch most.
-    spread = _field(bits, 12, 16) * _field(bits, 28, 15)
+    spread = field(bits, 12, 16) * field(bits, 28, 15)
     user = edges[country] + (spread * (edges[country + 1] - edges[country]) >> 31)
     of_user = _mixed(user.astype(np.uint64) + np.uint64((seed[0] * 0x9E3779B9) & 0xFFFFFFFF))
-    profile = 1 + _field(bits, 43, 8) * (1 + _field(of_user, 0, 2) * _field(of_user, 2, 2) // 2) // 256
-    which_device = _field(bits, 51, 4) * (1 + _field(of_user, 8, 6) * 3 // 64) // 16
+    profile = 1 + field(bits, 43, 8) * (1 + field(of_user, 0, 2) * field(of_user, 2, 2) // 2) // 256
+    which_device = field(bits, 51, 4) * (1 + field(of_user, 8, 6) * 3 // 64) // 16
     of_device = _mixed(of_user + which_device.astype(np.uint64))
-    device = _lookup([30, 8, 18, 26, 8, 10], 256)[_field(of_device, 0, 8)]
-    version = _lookup([50, 25, 15, 7, 3], 256)[_field(of_device, 8, 8)]
-    return Sessions(
-        user, profile, session_id, arrivals.title, device, country, version, _field(of_device, 16, 16) < 655
-    )
+    device = lookup([30, 8, 18, 26, 8, 10], 256)[field(of_device, 0, 8)]
+    version = lookup([50, 25, 15, 7, 3], 256)[field(of_device, 8, 8)]
+    return Sessions(user, profile, session_id, arrivals.title, device, country, version, field(of_device, 16, 16) < 655)
 
 
 @cache
@@ -318,118 +269,3 @@ def _mixed(values: Bits) -> Bits:
     values = (values + np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
-
-
-@dataclass(frozen=True)
-class Events:
-    """Events in the order of their time; arrays of one row an event.
-
-    Attributes:
-        when_ms: ms since 1970 UTC.
-        session: row in the chunk's `Sessions`.
-        kind: index in `EVENT_TYPES`.
-        playhead_ms: where in the title the viewer is after the event; between 0 and the title's length.
-    """
-
-    when_ms: Ints
-    session: SmallInts
-    kind: Kinds
-    playhead_ms: SmallInts
-
-    def __getitem__(self, rows: Any) -> Events:
-        return Events(self.when_ms[rows], self.session[rows], self.kind[rows], self.playhead_ms[rows])
-
-    def __len__(self) -> int:
-        return len(self.when_ms)
-
-
-def play_out(seed: tuple[int, ...], arrivals: Arrivals) -> Events:
-    """Return every event of the sessions: PLAY_START, then HEARTBEAT, PAUSE, RESUME and SEEK, at last PLAY_STOP."""
-    count = arrivals.events
-    last = np.cumsum(count) - 1
-    first = last + 1 - count
-    session = np.repeat(np.arange(len(count)), count)
-    bits = draw(len(session), *seed, 4, arrivals.number)
-    kind, was_paused = _kinds(_field(bits, 0, 8), first, last)
-    gap_ms = _gaps_ms(kind, was_paused, bits)
-    elapsed_ms = _since_start(gap_ms, first, session)
-    played_ms = _since_start(np.where(was_paused, 0, gap_ms), first, session)
-    playhead_ms = _playheads_ms(kind, played_ms, bits, first, last, session, _title_lengths()[1][arrivals.title])
-    begin_ms = arrivals.start_ms
-    told = None
-    if arrivals.skipped.any():
-        begin_ms = begin_ms - elapsed_ms[first + arrivals.skipped]
-        told = np.arange(len(session)) >= (first + arrivals.skipped)[session]
-    events = Events(begin_ms[session] + elapsed_ms, session.astype(np.int32), kind, playhead_ms.astype(np.int32))
-    if told is not None:
-        events = events[told]
-    return events[in_order(events.when_ms)]
-
-
-def in_order(when_ms: Ints) -> Ints:
-    """Return the rows by time, of equal times the earlier row first.
-
-    Unique keys, row number included, make every sorting algorithm agree; so the fastest one may do it.
-    """
-    if len(when_ms) == 0:
-        return np.zeros(0, np.int64)
-    width = len(when_ms).bit_length()
-    keys = ((when_ms - when_ms.min()) << width) + np.arange(len(when_ms))
-    keys.sort()
-    return np.asarray(keys & ((1 << width) - 1))
-
-
-def _since_start(amount: Ints, first: Ints, session: Ints) -> Ints:
-    total = np.cumsum(amount)
-    return np.asarray(total - total[first][session])
-
-
-def _kinds(chance: Ints, first: Ints, last: Ints) -> tuple[Kinds, NDArray[np.bool_]]:
-    """Return each event's kind, and whether playback was paused just before it."""
-    middle = np.ones(len(chance), np.bool_)
-    middle[first] = middle[last] = False
-    wants_pause = (chance < _PAUSE_OF_256) & middle
-    pause = wants_pause.copy()
-    pause[1:] &= ~wants_pause[:-1]
-    was_paused = np.zeros_like(pause)
-    was_paused[1:] = pause[:-1]
-    kind = np.full(len(chance), HEARTBEAT, np.int8)
-    kind[chance < _SEEK_OF_256] = SEEK
-    kind[wants_pause] = HEARTBEAT  # one that came right after another pause
-    kind[pause] = PAUSE
-    kind[was_paused] = RESUME
-    kind[last] = PLAY_STOP
-    kind[first] = PLAY_START
-    return kind, was_paused
-
-
-def _gaps_ms(kind: Kinds, was_paused: NDArray[np.bool_], bits: Bits) -> Ints:
-    """Return the time since the session's event before: a beat after a minute of playing, all else before that."""
-    gap_ms = 1000 + (_field(bits, 8, 16) * (_HEARTBEAT_MS - 1000) >> 16)
-    beat = kind == HEARTBEAT
-    gap_ms[beat] = _HEARTBEAT_MS + _field(bits[beat], 8, 5)
-    gap_ms[was_paused] = _pauses_ms()[_field(bits[was_paused], 8, 8)] + _field(bits[was_paused], 16, 10)
-    gap_ms[kind == PLAY_START] = 0
-    return gap_ms
-
-
-def _playheads_ms(
-    kind: Kinds, played_ms: Ints, bits: Bits, first: Ints, last: Ints, session: Ints, length_ms: Ints
-) -> Ints:
-    """Follow the playhead through stretches between jumps, each placed so that it ends within the title."""
-    spare_ms = length_ms - played_ms[last]
-    chance = _field(bits[first], 24, 8)
-    origin_ms = np.where(chance < _FROM_THE_START_OF_256, 0, spare_ms * _field(bits[first], 32, 16) >> 16)
-    stretch = np.flatnonzero((kind == SEEK) | (kind == PLAY_START))
-    jump_ms = np.array(_SEEK_JUMPS_S)[_field(bits[stretch], 24, 4)] * 1000
-    jump_ms[kind[stretch] == PLAY_START] = 0
-    jumped_ms = np.cumsum(jump_ms)
-    of_session = session[stretch]
-    jumped_ms -= jumped_ms[np.searchsorted(stretch, first)][of_session]
-    end = np.append(stretch[1:], len(kind))
-    end -= np.append(kind[stretch[1:]] == PLAY_START, True)  # a seek ends the stretch before it, a new session does not
-    playing_ms = played_ms[end] - played_ms[stretch]
-    wanted_ms = origin_ms[of_session] + played_ms[stretch] + jumped_ms
-    landed_ms = np.clip(wanted_ms, 0, length_ms[of_session] - playing_ms)
-    within = np.repeat(np.arange(len(stretch)), np.diff(np.append(stretch, len(kind))))
-    return np.asarray((landed_ms - played_ms[stretch])[within] + played_ms)

@@ -12,7 +12,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from producer.viewers import Bits, Events, Ints, Kinds, Sessions, longest_playhead_ms, title_ids
+from producer.draws import Bits, Ints
+from producer.playback import Events
+from producer.viewers import Sessions, title_ids, title_lengths_ms
 from schemas.countries import countries
 from schemas.event import DEVICE_TYPES, EVENT_TYPES
 
@@ -82,7 +84,7 @@ def event_values(events: Events, tails: Texts, ids: Bits) -> list[bytes]:
             b"".join,
             zip(
                 heads.view(f"S{len(_HEAD)}").ravel().tolist(),
-                _event_types()[events.kind].tolist(),
+                _event_types()[events.event_type].tolist(),
                 _playheads()[events.playhead_ms // 100].tolist(),
                 tails.tolist(),
                 strict=True,
@@ -133,13 +135,11 @@ def _event_types() -> Texts:
 @cache
 def _playheads() -> Texts:
     """Return the text after the event's type for every tenth of a second of a playhead."""
-    return _column([b'","playhead_s":%d.%d' % divmod(tenth, 10) for tenth in range(longest_playhead_ms() // 100 + 1)])
+    tenths = range(int(title_lengths_ms().max()) // 100 + 1)
+    return _column([b'","playhead_s":%d.%d' % divmod(tenth, 10) for tenth in tenths])
 
 
 def _column(texts: list[Any]) -> Texts:
     column = np.empty(len(texts), object)
     column[:] = texts
     return column
-
-
-__all__ = ["EVENT_ID", "FIRST_MS", "LAST_MS", "Kinds", "Texts", "event_values", "session_texts"]
