@@ -4,7 +4,7 @@ LAKE ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint bench clean
 
 help: ## list the recipes
 	@echo "usage: make RECIPE [NAME=VALUE…]"; echo
@@ -21,6 +21,9 @@ lint: ## ruff, mypy, import rules
 	tools/run --dev ruff format --check .
 	tools/run --dev mypy
 	tools/run --dev lint-imports
+
+bench: ## worker and producer against the tuned loop, as ratios (ARGS='--events 2000000')
+	tools/run --dev python -m bench $(ARGS)
 
 clean: ## remove the environments and caches; never a lake
 	rm -rf .venv .uv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -9,6 +9,7 @@ import sys
 from typing import Final
 
 VERBS: Final = {
+    "demo": "everything once, with nothing installed but the Python packages",
     "produce": "simulate viewers and send their playback events to a topic",
     "stream": "the worker: read a topic, check, enrich, write to the lake exactly once",
     "compact": "repair, drop repeats, merge small files, refresh gold, delete old files",
