@@ -1,20 +1,24 @@
 -- Decode, check and enrich one batch of records.
 --
--- grain:    one row in, one row out; `reasons` null means silver, else quarantine. The caller adds positions, times and
---           bytes by row_number.
--- reads:    batch      row_number, text (null where the bytes are no UTF-8), byte_count, broker_timestamp,
---                      ingest_timestamp of each record
+-- grain:    one row in, one row out; `is_valid` means silver, else quarantine (faults.sql says why). The caller adds
+--           positions and times by row_number.
+-- reads:    batch      row_number, text (null where the bytes are no UTF-8), broker_timestamp, ingest_timestamp
 --           titles     the title catalogue (stream_app.catalogue)
 --           countries  code, region
 -- promise:  total (any bytes give a row) and pure (the same batch and tables, the same rows).
 --
 -- json_transform gives null for what can't be read as the wanted type but turns numbers and objects into text and `true`
 -- into 1.0, so each field's json_type decides. A bare NaN passes json_valid; to_timestamp raises beyond its range.
-with parsed as (
+with checked as (
+    select *, coalesce(json_valid(text), false) as is_json
+    from batch
+),
+
+parsed as (
     select
         *,
         case
-            when json_valid(text) then json_transform(
+            when is_json then json_transform(
                 text,
                 '{"event_id":"VARCHAR","user_id":"VARCHAR","profile_id":"VARCHAR","session_id":"VARCHAR",
                   "title_id":"VARCHAR","content_id":"VARCHAR","event_type":"VARCHAR","device_type":"VARCHAR",
@@ -22,34 +26,25 @@ with parsed as (
             )
         end as field,
         case
-            when json_valid(text) then json_type(
+            when is_json then json_type(
                 text,
                 ['$.event_id', '$.user_id', '$.profile_id', '$.session_id', '$.title_id', '$.content_id',
                  '$.event_type', '$.device_type', '$.country', '$.app_version', '$.event_ts', '$.playhead_s']
             )
         end as kinds
-    from batch
+    from checked
 ),
 
--- Null, absent and JSON null are one thing here: kind null.
+-- kinds[n] is null for an absent field and 'NULL' for a JSON null; both mean missing.
 typed as (
     select
-        row_number, text, byte_count, broker_timestamp, ingest_timestamp, kinds is not null as is_json,
+        row_number, text, broker_timestamp, ingest_timestamp,
         field.event_id, field.user_id, field.profile_id, field.session_id,
+        field.title_id as field_title_id,
         coalesce(field.title_id, field.content_id) as title_id,
         field.event_type, field.device_type, field.country, field.app_version,
         field.event_ts, field.playhead_s,
-        nullif(kinds[1], 'NULL') as event_id_kind,
-        nullif(kinds[2], 'NULL') as user_id_kind,
-        nullif(kinds[3], 'NULL') as profile_id_kind,
-        nullif(kinds[4], 'NULL') as session_id_kind,
-        coalesce(nullif(kinds[5], 'NULL'), nullif(kinds[6], 'NULL')) as title_id_kind,
-        nullif(kinds[7], 'NULL') as event_type_kind,
-        nullif(kinds[8], 'NULL') as device_type_kind,
-        nullif(kinds[9], 'NULL') as country_kind,
-        nullif(kinds[10], 'NULL') as app_version_kind,
-        nullif(kinds[11], 'NULL') as event_ts_kind,
-        nullif(kinds[12], 'NULL') as playhead_s_kind,
+        kinds,
         -- CASE, since IN over a handful of words becomes a hash join, which costs more than the rest of this step.
         case field.event_type
             when 'PLAY_START' then true when 'PLAY_STOP' then true when 'PAUSE' then true
@@ -94,16 +89,17 @@ judged as (
         titles.title_id is not null as title_is_known,
         countries.code is not null as country_is_known,
         coalesce(
-            event_id_kind = 'VARCHAR' and event_id <> ''
-            and user_id_kind = 'VARCHAR' and user_id <> ''
-            and profile_id_kind = 'VARCHAR' and profile_id <> ''
-            and session_id_kind = 'VARCHAR' and session_id <> ''
-            and title_id_kind = 'VARCHAR' and timed.title_id <> ''
-            and event_type_kind = 'VARCHAR' and event_type_is_known
-            and coalesce(device_type_kind, 'VARCHAR') = 'VARCHAR'
-            and coalesce(country_kind, 'VARCHAR') = 'VARCHAR'
-            and coalesce(app_version_kind, 'VARCHAR') = 'VARCHAR'
-            and (playhead_s_kind is null or (playhead_s_is_number and playhead_s between 0.0 and 604800.0)),
+            kinds[1] = 'VARCHAR' and event_id <> ''
+            and kinds[2] = 'VARCHAR' and user_id <> ''
+            and kinds[3] = 'VARCHAR' and profile_id <> ''
+            and kinds[4] = 'VARCHAR' and session_id <> ''
+            and timed.title_id <> ''
+            and (kinds[5] = 'VARCHAR' or (field_title_id is null and kinds[6] = 'VARCHAR'))
+            and kinds[7] = 'VARCHAR' and event_type_is_known
+            and (device_type is null or kinds[8] = 'VARCHAR')
+            and (country is null or kinds[9] = 'VARCHAR')
+            and (app_version is null or kinds[10] = 'VARCHAR')
+            and (coalesce(kinds[12], 'NULL') = 'NULL' or (playhead_s_is_number and playhead_s between 0.0 and 604800.0)),
             false
         ) as is_valid
     from timed
@@ -129,7 +125,7 @@ select
                 [
                     case
                         when event_timestamp is not null then null
-                        when event_ts_kind is null then 'event_time_missing'
+                        when nullif(kinds[11], 'NULL') is null then 'event_time_missing'
                         when not event_ts_is_number then 'event_time_wrong_type'
                         else 'event_time_implausible'
                     end,
@@ -144,68 +140,8 @@ select
     case when event_timestamp is null then 'null' else 'event_ts' end as event_date_source,
     case when event_timestamp is null then text end as raw_payload,
     null::varchar as repair_id,
-    event_timestamp::date as event_date,
+    -- cheaper than the cast, which asks a calendar of time zones
+    case when event_timestamp is not null then date '1970-01-01' + floor(event_ts / 86400.0)::integer end as event_date,
     row_number,
-    case
-        when is_valid then null
-        when coalesce(byte_count, 0) = 0 then ['empty_value']
-        when text is null then ['not_utf8']
-        when not is_json then ['malformed_json']
-        when json_type(text) <> 'OBJECT' then ['not_an_object']
-        else list_filter(
-            [
-                case when event_id_kind is null or event_id = '' then 'missing:event_id' end,
-                case when user_id_kind is null or user_id = '' then 'missing:user_id' end,
-                case when profile_id_kind is null or profile_id = '' then 'missing:profile_id' end,
-                case when session_id_kind is null or session_id = '' then 'missing:session_id' end,
-                case when title_id_kind is null or title_id = '' then 'missing:title_id' end,
-                case when event_type_kind is null then 'missing:event_type' end,
-                case when event_id_kind <> 'VARCHAR' then 'wrong_type:event_id' end,
-                case when user_id_kind <> 'VARCHAR' then 'wrong_type:user_id' end,
-                case when profile_id_kind <> 'VARCHAR' then 'wrong_type:profile_id' end,
-                case when session_id_kind <> 'VARCHAR' then 'wrong_type:session_id' end,
-                case when title_id_kind <> 'VARCHAR' then 'wrong_type:title_id' end,
-                case when event_type_kind <> 'VARCHAR' then 'wrong_type:event_type' end,
-                case when device_type_kind <> 'VARCHAR' then 'wrong_type:device_type' end,
-                case when country_kind <> 'VARCHAR' then 'wrong_type:country' end,
-                case when app_version_kind <> 'VARCHAR' then 'wrong_type:app_version' end,
-                case
-                    when playhead_s_kind is not null and not playhead_s_is_number then 'wrong_type:playhead_s'
-                end,
-                case when event_type_kind = 'VARCHAR' and not event_type_is_known then 'unknown_event_type' end,
-                case
-                    when playhead_s_is_number and not coalesce(playhead_s between 0.0 and 604800.0, false)
-                        then 'out_of_range:playhead_s'
-                end
-            ],
-            lambda code: code is not null
-        )
-    end as reasons,
-    case
-        when is_valid or not is_json then null
-        else nullif(
-            concat_ws(
-                '; ',
-                case when event_id_kind <> 'VARCHAR' then 'event_id is ' || event_id_kind end,
-                case when user_id_kind <> 'VARCHAR' then 'user_id is ' || user_id_kind end,
-                case when profile_id_kind <> 'VARCHAR' then 'profile_id is ' || profile_id_kind end,
-                case when session_id_kind <> 'VARCHAR' then 'session_id is ' || session_id_kind end,
-                case when title_id_kind <> 'VARCHAR' then 'title_id is ' || title_id_kind end,
-                case
-                    when event_type_kind <> 'VARCHAR' then 'event_type is ' || event_type_kind
-                    when not event_type_is_known then 'event_type is ' || left(event_type, 60)
-                end,
-                case when device_type_kind <> 'VARCHAR' then 'device_type is ' || device_type_kind end,
-                case when country_kind <> 'VARCHAR' then 'country is ' || country_kind end,
-                case when app_version_kind <> 'VARCHAR' then 'app_version is ' || app_version_kind end,
-                case
-                    when playhead_s_kind is not null and not playhead_s_is_number
-                        then 'playhead_s is ' || playhead_s_kind
-                    when playhead_s_is_number and not coalesce(playhead_s between 0.0 and 604800.0, false)
-                        then 'playhead_s is ' || playhead_s::varchar
-                end
-            ),
-            ''
-        )
-    end as detail
+    is_valid
 from judged
