@@ -6,15 +6,24 @@ In `playlake.toml`, top-level keys hold for every verb (`lake`, `broker`, `topic
 
 from __future__ import annotations
 
+import argparse
+import datetime as dt
 import inspect
 import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
-from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    CliSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from schemas.errors import ConfigError
 
@@ -102,6 +111,17 @@ class VerbSettings(BaseSettings):
 
 Settings = TypeVar("Settings", bound=VerbSettings)
 
+_VALUE_NAMES: dict[Any, str] = {
+    str: "TEXT",
+    int: "N",
+    float: "NUMBER",
+    Path: "PATH",
+    dt.datetime: "TIME",
+    list[str]: "NAME=VALUE",
+    parse_duration_s: "DURATION",
+    parse_bytes: "SIZE",
+}
+
 
 def load(settings: type[Settings], arguments: list[str]) -> Settings:
     """Return the settings for one call of a verb.
@@ -114,10 +134,44 @@ def load(settings: type[Settings], arguments: list[str]) -> Settings:
         ConfigError: a value that doesn't fit, from whichever source; the message names it.
         SystemExit: `--help` (0), or a flag that isn't one (2, with usage on standard error).
     """
+    parser = argparse.ArgumentParser(
+        prog=f"playlake {settings.verb}",
+        description=settings.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    flags: CliSettingsSource[Any] = CliSettingsSource(settings, root_parser=parser)
+    _polish(parser, settings)
     try:
-        return settings(_cli_parse_args=arguments, _cli_prog_name=f"playlake {settings.verb}")  # type: ignore[call-arg]
+        return settings(_cli_settings_source=flags(args=arguments))  # type: ignore[call-arg]
     except ValidationError as error:
         raise ConfigError("; ".join(_explain(settings, item) for item in error.errors())) from None
+
+
+def _polish(parser: argparse.ArgumentParser, settings: type[VerbSettings]) -> None:
+    """Say what kind of value a flag takes instead of its Python type, and leave out defaults that say nothing."""
+    by_flag = {(field.alias or name).replace("_", "-"): field for name, field in settings.model_fields.items()}
+    for action in parser._actions:
+        field = by_flag.get(action.dest.replace("_", "-"))
+        if field is None:
+            continue
+        if action.option_strings and action.metavar is not None:
+            action.metavar = _VALUE_NAMES.get(_kind(field), action.metavar)
+        if action.help is not None:
+            action.help = re.sub(r" \(default: (None|False|\[\]|\d{7,})\)", "", action.help)
+
+
+def _kind(field: FieldInfo) -> Any:
+    for metadata in field.metadata:
+        if isinstance(metadata, BeforeValidator):
+            return metadata.func
+    kinds = [kind for kind in get_args(field.annotation) if kind is not type(None)]
+    if len(kinds) == 1 and get_origin(field.annotation) is not list:
+        kind = kinds[0]
+        if hasattr(kind, "__metadata__"):  # Duration | None
+            return next((item.func for item in kind.__metadata__ if isinstance(item, BeforeValidator)), kind)
+        return kind
+    return field.annotation
 
 
 def _explain(settings: type[BaseModel], item: Any) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from playlake.broker import client_options
+from playlake.progress import progress
 from playlake.settings import Duration, VerbSettings
 from schemas.errors import StoreUnavailable
 
@@ -70,7 +71,7 @@ def run(settings: Settings) -> int:
     with _sink(settings) as sink:
         start = f"{_time(scenario.start_ms):%Y-%m-%dT%H:%M:%S}.{scenario.start_ms % 1000:03}Z"
         print(f"playlake produce: the same again with --seed {settings.seed} --start {start}", file=sys.stderr)
-        with _progress(scenario.events) as on_sent, _until_interrupted() as is_interrupted:
+        with progress("sent", scenario.events) as on_sent, _until_interrupted() as is_interrupted:
             sent = send(
                 blocks(scenario, block_events),
                 sink,
@@ -132,21 +133,6 @@ def _sink(settings: Settings) -> Iterator[Sink]:
                 file=sys.stderr,
             )
         yield KafkaSink(options, topic)
-
-
-@contextmanager
-def _progress(total: int | None) -> Iterator[Callable[[int], None]]:
-    """Show a bar on standard error, where that is a terminal; yields what is to be told the number of records sent."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("sent"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("sent", total=total)
-        yield lambda events: progress.update(task, completed=events)
 
 
 @contextmanager

@@ -35,8 +35,10 @@ class Settings(VerbSettings):
     wait: bool = Field(False, description="wait for a broker or a topic that isn't there yet")
     catalogue: Path | None = Field(None, description="CSV of titles (Netflix-titles layout); default: the small one")
     group: str = Field("playlake", description="consumer group")
-    flush_bytes: Size = Field(32 << 20, description="flush at once when this much is buffered")
-    max_in_flight_bytes: Size = Field(64 << 20, description="hold at most this much that is not in the lake yet")
+    flush_bytes: Size = Field(32 << 20, description="flush at once when this much is buffered; default: 32MiB")
+    max_in_flight_bytes: Size = Field(
+        64 << 20, description="hold at most this much that is not in the lake yet; default: 64MiB"
+    )
     web_port: int | None = Field(None, description="port for Faust's web server; default: none")
     web_bind: str = Field("127.0.0.1", description="address for Faust's web server")
     kafka_option: list[str] = Field([], description="librdkafka setting name=value, such as security.protocol=SSL")
@@ -104,3 +106,5 @@ def _set_up_logging(*, verbose: bool) -> None:
         logging.getLogger(name).setLevel(logging.INFO)
     if verbose:
         logging.getLogger().setLevel(logging.INFO)
+    else:  # it tells each of some thirty tries a second to reach a broker that is away; the transport tells it once
+        logging.getLogger("librdkafka").setLevel(logging.CRITICAL)
