@@ -15,6 +15,7 @@ VERBS: Final = {
     "compact": "repair, drop repeats, merge small files, refresh gold, delete old files",
     "repair": "give rows without a usable event time their date",
     "gold": "bring the gold tables up to date",
+    "query": "ask the lake in SQL",
     "status": "how the lake is: sizes, freshness, positions, what was refused",
     "verify": "prove that nothing was lost and nothing doubled",
 }

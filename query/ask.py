@@ -1,0 +1,117 @@
+"""Ask one question: check that the SQL only reads, run it, hand the rows on as they come."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+
+from schemas.errors import TerminalError
+
+_BATCH_ROWS: Final = 10_000
+_WORD: Final = re.compile(r"[A-Za-z]+")
+_OPTIONS: Final = re.compile(r"\(\s*(?:analyze|format)\b[\w\s,]*\)", re.IGNORECASE)
+
+
+class QueryError(TerminalError):
+    """The SQL can't be run: it is wrong, or it does more than read."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Columns, and rows in batches as they come; ask nothing else of the connection until they are read."""
+
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    batches: Iterator[list[tuple[Any, ...]]]
+
+
+def ask(con: duckdb.DuckDBPyConnection, sql: str) -> Answer:
+    """Run one statement that only reads (SELECT, FROM, WITH, DESCRIBE, SUMMARIZE, SHOW, EXPLAIN of those).
+
+    Raises:
+        QueryError: in one line, what is wrong; also from the batches.
+        KeyboardInterrupt: Ctrl-C while it ran.
+    """
+    check_reads_only(sql)
+    with _one_line():
+        result = con.execute(sql)
+        description = result.description or []
+    return Answer(tuple(column[0] for column in description), tuple(str(c[1]) for c in description), _batches(result))
+
+
+def ask_arrow(con: duckdb.DuckDBPyConnection, sql: str) -> pa.RecordBatchReader:
+    """Run one statement that only reads; return its rows as Arrow batches, as they come.
+
+    Raises:
+        QueryError, KeyboardInterrupt: as `ask`.
+    """
+    check_reads_only(sql)
+    with _one_line():
+        reader: pa.RecordBatchReader = con.sql(sql).to_arrow_reader(_BATCH_ROWS)
+        return reader
+
+
+def check_reads_only(sql: str) -> None:
+    """Raise `QueryError` unless the text is one statement that only reads.
+
+    The connection is closed off besides; this keeps even the lake's own files from being written over.
+    """
+    with _one_line():
+        statements = duckdb.extract_statements(sql)
+    if len(statements) != 1:
+        raise QueryError(f"give one statement, not {len(statements)}" if statements else "the SQL is empty")
+    kind = statements[0].type
+    if kind == duckdb.StatementType.EXPLAIN:
+        check_reads_only(_explained(sql))
+    elif kind == duckdb.StatementType.MULTI:
+        raise QueryError("PIVOT has to say its values here: pivot … on country in ('DE', 'US') using count(*)")
+    elif kind != duckdb.StatementType.SELECT:
+        raise QueryError(f"{kind.name} is not allowed: a query only reads (SELECT, DESCRIBE, SUMMARIZE, SHOW, EXPLAIN)")
+
+
+def _explained(sql: str) -> str:
+    """Return what stands behind EXPLAIN, ANALYZE and their options in parentheses.
+
+    Options that it doesn't know stay, and make the rest something that is refused.
+    """
+    rest = sql
+    for word in ("explain", "analyze"):
+        start = _first_token(rest)
+        found = _WORD.match(rest, start)
+        if found and found[0].lower() == word:
+            rest = rest[found.end() :]
+    start = _first_token(rest)
+    options = _OPTIONS.match(rest, start)
+    return rest[options.end() :] if options else rest
+
+
+def _first_token(sql: str) -> int:
+    return next((start for start, kind in duckdb.tokenize(sql) if kind != duckdb.token_type.comment), 0)
+
+
+def _batches(result: duckdb.DuckDBPyConnection) -> Iterator[list[tuple[Any, ...]]]:
+    while True:
+        with _one_line():
+            batch = result.fetchmany(_BATCH_ROWS)
+        if not batch:
+            return
+        yield batch
+
+
+class _one_line:  # a context manager, read like a function
+    """Turn DuckDB's errors into ours: one line, without the excerpt of the SQL."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        if isinstance(error, RuntimeError) and str(error) == "Query interrupted":
+            raise KeyboardInterrupt from error
+        if isinstance(error, duckdb.Error):
+            text = str(error).split("\nLINE ", 1)[0]
+            raise QueryError(" ".join(text.split())) from error
