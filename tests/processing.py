@@ -1,5 +1,6 @@
 """A processor with two titles and two countries, shared by tests of the process step."""
 
+import atexit
 import functools
 
 import pyarrow as pa
@@ -27,3 +28,7 @@ def processor() -> Processor:
         pa.Table.from_pylist([FILM, SERIES], schema=TITLES),
         pa.table({"code": ["DE", "BR"], "region": ["Europe", "Latin America"]}),
     )
+
+
+# A connection that outlives the interpreter makes DuckDB's binding print pages of leaks.
+atexit.register(processor.cache_clear)

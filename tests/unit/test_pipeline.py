@@ -1,0 +1,175 @@
+"""The pipeline's order of things, its limits and its patience, with the real processor and the real writer."""
+
+import threading
+from concurrent.futures import Future
+
+import pyarrow as pa
+import pytest
+
+from schemas.errors import StoreUnavailable
+from sink.lake import Lake
+from sink.writer import Flushed, LakeWriter
+from stream_app.catalogue import WatchedCatalogue, shipped_catalogue
+from stream_app.pipeline import Limits, Pipeline
+from stream_app.process import Processor
+from tests.lake_contents import positions_of
+from tests.records import event_bytes, records, source
+
+WAIT_S = 20.0
+NEVER_S = 3600.0
+
+
+class Harness:
+    """A pipeline over a fresh lake, and what it reported."""
+
+    def __init__(self, lake: Lake, limits: Limits, writer: LakeWriter | None = None) -> None:
+        catalogue = WatchedCatalogue(shipped_catalogue())
+        self.lake = lake
+        self.flushes: list[Flushed] = []
+        self.failure: Future[BaseException] = Future()
+        self.flushed = threading.Semaphore(0)
+        self.pipeline = Pipeline(
+            writer or LakeWriter(lake),
+            Processor(catalogue.titles, pa.table({"code": ["DE"], "region": ["Europe"]})),
+            catalogue,
+            limits,
+            on_flushed=self._on_flushed,
+            on_room=lambda: None,
+            on_failure=self.failure.set_result,
+        )
+        self.pipeline.start()
+
+    def _on_flushed(self, flushed: Flushed) -> None:
+        self.flushes.append(flushed)
+        self.flushed.release()
+
+    def claim(self, kafka_partition: int = 0) -> dict:
+        return self.pipeline.claim({source(kafka_partition): 0}).result(WAIT_S)
+
+    def submit(self, first: int, count: int, kafka_partition: int = 0) -> None:
+        values = [event_bytes(first + n) for n in range(count)]
+        self.pipeline.submit(records(values, first, kafka_partition))
+
+
+@pytest.fixture
+def harness(tmp_path):
+    made: list[Harness] = []
+
+    def make(limits: Limits, **options) -> Harness:
+        made.append(Harness(Lake.at(str(tmp_path / "lake")), limits, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.pipeline.stop(flush=False, timeout_s=WAIT_S)
+
+
+def test_a_row_is_flushed_once_it_is_as_old_as_the_allowed_latency(harness):
+    h = harness(Limits(allowed_latency_s=0.05))
+    h.claim()
+    h.submit(0, 3)
+    assert h.flushed.acquire(timeout=WAIT_S)
+    assert {source(): 2} == h.flushes[0].done
+
+
+def test_a_full_buffer_is_flushed_at_once(harness):
+    h = harness(Limits(allowed_latency_s=NEVER_S, flush_bytes=1))
+    h.claim()
+    h.submit(0, 3)
+    assert h.flushed.acquire(timeout=WAIT_S)
+    assert [(0, 0), (0, 1), (0, 2)] == positions_of(h.lake, "silver")
+
+
+def test_what_was_submitted_before_a_flush_is_in_it(harness):
+    h = harness(Limits(allowed_latency_s=NEVER_S))
+    h.claim()
+    for first in range(0, 50, 5):
+        h.submit(first, 5)
+    h.pipeline.flush().result(WAIT_S)
+    assert {source(): 49} == h.flushes[0].done
+
+
+def test_a_release_flushes_first_and_drops_what_comes_later(harness):
+    h = harness(Limits(allowed_latency_s=NEVER_S))
+    h.claim()
+    h.submit(0, 5)
+    h.pipeline.release([source()], flush=True).result(WAIT_S)
+    h.submit(5, 5)
+    h.pipeline.flush().result(WAIT_S)
+    assert [(0, n) for n in range(5)] == positions_of(h.lake, "bronze")
+
+
+def test_a_release_of_what_is_lost_does_not_flush(harness):
+    h = harness(Limits(allowed_latency_s=NEVER_S))
+    h.claim()
+    h.submit(0, 5)
+    h.pipeline.release([source()], flush=False).result(WAIT_S)
+    h.pipeline.flush().result(WAIT_S)
+    assert [] == positions_of(h.lake, "bronze")
+
+
+def test_stop_flushes_what_was_taken(harness):
+    h = harness(Limits(allowed_latency_s=NEVER_S))
+    h.claim()
+    h.submit(0, 5)
+    assert h.pipeline.stop(flush=True, timeout_s=WAIT_S)
+    assert [(0, n) for n in range(5)] == positions_of(h.lake, "silver")
+
+
+def test_room_ends_at_the_limit_and_comes_back_with_the_flush(harness):
+    h = harness(Limits(allowed_latency_s=NEVER_S, max_in_flight_bytes=1 << 10))
+    h.claim()
+    assert h.pipeline.has_room
+    h.submit(0, 50)
+    h.pipeline.flush().result(WAIT_S)
+    assert h.pipeline.has_room
+    assert 0 == h.pipeline.in_flight_bytes
+
+
+class AwayStore(LakeWriter):
+    """A writer whose store is away for the first calls of `flush`."""
+
+    def __init__(self, lake: Lake, failures: int) -> None:
+        super().__init__(lake)
+        self.failures = failures
+
+    def flush(self) -> Flushed:
+        if self.failures and not self.is_empty:
+            self.failures -= 1
+            raise StoreUnavailable("the store does not serve the lake: no answer")
+        return super().flush()
+
+
+def test_a_store_that_is_away_is_waited_for(harness, tmp_path):
+    h = harness(Limits(allowed_latency_s=NEVER_S), writer=AwayStore(Lake.at(str(tmp_path / "lake")), failures=2))
+    h.claim()
+    h.submit(0, 5)
+    h.pipeline.flush().result(WAIT_S)
+    assert h.pipeline.store_trouble is None
+    assert [(0, n) for n in range(5)] == positions_of(h.lake, "silver")
+
+
+def test_a_store_that_stays_away_is_not_waited_for_longer_than_stop_allows(harness, tmp_path):
+    h = harness(Limits(allowed_latency_s=NEVER_S), writer=AwayStore(Lake.at(str(tmp_path / "lake")), failures=10_000))
+    h.claim()
+    h.submit(0, 5)
+    assert not h.pipeline.stop(flush=True, timeout_s=0.5)
+    assert [] == positions_of(h.lake, "bronze")
+
+
+def test_a_bug_stops_the_pipeline_and_is_reported_once(harness, tmp_path):
+    class Broken(LakeWriter):
+        def flush(self) -> Flushed:
+            if not self.is_empty:
+                raise ZeroDivisionError("a bug")
+            return super().flush()
+
+    h = harness(Limits(allowed_latency_s=NEVER_S), writer=Broken(Lake.at(str(tmp_path / "lake"))))
+    h.claim()
+    h.submit(0, 5)
+    with pytest.raises(ZeroDivisionError):
+        h.pipeline.flush().result(WAIT_S)
+    assert isinstance(h.failure.result(WAIT_S), ZeroDivisionError)
+    with pytest.raises(ZeroDivisionError):
+        h.pipeline.flush().result(WAIT_S)
+    assert [] == h.flushes
