@@ -9,6 +9,7 @@ before it.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import random
@@ -16,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, InvalidStateError
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -96,7 +96,7 @@ class Pipeline:
 
         Args:
             writer: used by the writing thread only from now on.
-            processor: used by the processing thread only from now on.
+            processor: used by the processing thread only from now on, and closed when that ends.
             catalogue: looked at about once a second while batches come.
             limits: when to flush and how much to hold.
             on_flushed: called in the writing thread after each flush that did something; acknowledge only there.
@@ -205,7 +205,14 @@ class Pipeline:
             self._give_up.set()
             self._refuse_waiting(error)
             if is_first:
+                self._end_the_other_thread()
                 self._on_failure(error)
+
+    def _end_the_other_thread(self) -> None:
+        last = _Command(lambda: None, Future(), is_last=True)
+        self._inbox.put(last)
+        with contextlib.suppress(queue.Full):
+            self._outbox.put_nowait(last)
 
     def _refuse_waiting(self, error: BaseException) -> None:
         """Answer every command still queued with the failure; nobody will carry it out."""
@@ -219,6 +226,10 @@ class Pipeline:
                     _answer(item.answer, error)
 
     def _process(self) -> None:
+        with contextlib.closing(self._processor):
+            self._process_until_last()
+
+    def _process_until_last(self) -> None:
         while True:
             item = self._inbox.get()
             command: _Command | None
@@ -284,7 +295,10 @@ class Pipeline:
                 self._buffered_bytes += item.records.nbytes
                 if flush_at is None:
                     flush_at = item.submitted_at + self._limits.allowed_latency_s
-                if self._buffered_bytes >= self._limits.flush_bytes or time.monotonic() >= flush_at:
+                full_at = min(
+                    self._limits.flush_bytes, self._limits.max_in_flight_bytes
+                )  # full: nothing more will come
+                if self._buffered_bytes >= full_at or time.monotonic() >= flush_at:
                     self._flush()
             if self._buffered_bytes == 0:
                 flush_at = None
@@ -298,7 +312,7 @@ class Pipeline:
             _answer(command.answer, error)
             raise
         else:
-            with suppress(InvalidStateError):  # nobody waits for it any more
+            with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
                 command.answer.set_result(result)
 
     def _flush(self) -> None:
@@ -331,5 +345,5 @@ class Pipeline:
 
 
 def _answer(answer: Future[Any], error: BaseException) -> None:
-    with suppress(InvalidStateError):  # nobody waits for it any more
+    with contextlib.suppress(InvalidStateError):  # nobody waits for it any more
         answer.set_exception(error)

@@ -102,6 +102,11 @@ class Processor:
         )
         return Processed(silver, _quarantine(records.filter(is_bad), faults))
 
+    def close(self) -> None:
+        """Let go of DuckDB. A connection that outlives the interpreter makes its binding print pages of leaks."""
+        self._con.close()
+        del self._con
+
     def _ask(self, sql: str, view: str, **columns: pa.Array) -> pa.Table:
         self._con.register(view, pa.table(columns))
         try:
