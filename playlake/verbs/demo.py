@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _MARK = ".playlake-demo"
 
 _QUERIES = (
-    "select title, content_type, plays, viewers, round(watch_seconds / 3600, 1) as watch_hours "
+    "select title, content_type, plays, viewer_days, round(watch_seconds / 3600, 1) as watch_hours "
     "from gold.top_titles order by plays desc limit 5",
     "select event_date, count(*) as events, count(distinct user_id) as users, "
     "round(avg(quality_score), 3) as quality from silver group by event_date order by event_date",
