@@ -188,13 +188,15 @@ class Worker:
         for number in (signal.SIGINT, signal.SIGTERM):
             self._loop.add_signal_handler(number, self._on_signal)
         self._pipeline.start()
+        # Faust's start lasts until the first assignment, which may fail, or not come: nothing here waits for it.
+        tasks = [asyncio.create_task(step) for step in (self._app.start(), self._watch())]
+        for task in tasks:
+            task.add_done_callback(self._task_ended)
         try:
-            await self._app.start()
-            watcher = asyncio.create_task(self._watch())
-            watcher.add_done_callback(self._watcher_ended)
             await self._stopping.wait()
-            watcher.cancel()
         finally:
+            for task in tasks:
+                task.cancel()
             await self._app.stop()
         if self._error is not None:
             raise self._error
@@ -330,15 +332,17 @@ class Worker:
             await asyncio.sleep(_CAUGHT_UP_CHECK_S)
             if self._app.crashed:
                 self.failed(self._app.crash_reason or TerminalError("Faust crashed without a reason"))
-            if not self._settings.until_caught_up or not await self._has_read_its_own():
+            if not self._settings.until_caught_up or self._app.rebalancing_count == 0:
+                continue
+            if not await self._has_read_its_own():
                 continue
             if time.monotonic() - others_checked_at >= _OTHERS_CHECK_S:
                 others_checked_at = time.monotonic()
                 if await asyncio.to_thread(self._have_others_read_theirs):
                     self._stopping.set()
 
-    def _watcher_ended(self, watcher: asyncio.Task[None]) -> None:
-        if not watcher.cancelled() and (error := watcher.exception()) is not None:
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
             self.failed(error)
 
     async def _has_read_its_own(self) -> bool:
@@ -349,7 +353,7 @@ class Worker:
             end, last_fetched = self._ends.get(tp, (-1, -1))
             if end < high and high > low:
                 return False
-            must_flush = must_flush or self._done[tp] < last_fetched
+            must_flush = must_flush or self._done.get(tp, -1) < last_fetched
         if must_flush:
             await asyncio.wrap_future(self._pipeline.flush())
             return False

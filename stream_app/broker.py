@@ -14,7 +14,7 @@ from confluent_kafka.admin import AdminClient
 from schemas.errors import BrokerUnavailable, TopicNotFound
 from sink.positions import NO_TOPIC_ID
 
-_TIMEOUT_S: Final = 8.0
+_TIMEOUT_S: Final = 6.0
 _BUILT_IN_BROKER: Final = "mockCluster"
 
 
@@ -41,7 +41,7 @@ def inspect_topic(client_options: Mapping[str, Any], name: str) -> Topic:
         name: the topic.
 
     Raises:
-        BrokerUnavailable: no answer within 8 s.
+        BrokerUnavailable: no answer within 6 s.
         TopicNotFound: the broker has no such topic; the message says how to make it.
     """
     servers = client_options["bootstrap.servers"]

@@ -108,6 +108,7 @@ class Pipeline:
         self._processor = processor
         self._catalogue = catalogue
         self._limits = limits
+        self._flush_bytes = min(limits.flush_bytes, limits.max_in_flight_bytes)  # once full, nothing more comes
         self._on_flushed = on_flushed
         self._on_room = on_room
         self._on_failure = on_failure
@@ -295,10 +296,7 @@ class Pipeline:
                 self._buffered_bytes += item.records.nbytes
                 if flush_at is None:
                     flush_at = item.submitted_at + self._limits.allowed_latency_s
-                full_at = min(
-                    self._limits.flush_bytes, self._limits.max_in_flight_bytes
-                )  # full: nothing more will come
-                if self._buffered_bytes >= full_at or time.monotonic() >= flush_at:
+                if self._buffered_bytes >= self._flush_bytes or time.monotonic() >= flush_at:
                     self._flush()
             if self._buffered_bytes == 0:
                 flush_at = None

@@ -46,6 +46,7 @@ _FETCH_ROWS: Final = 25_000
 _POLL_S: Final = 0.1
 _HANDED_OVER_BYTES: Final = 16 << 20
 _WATERMARK_TIMEOUT_S: Final = 10.0
+_TROUBLE_TOLD_S: Final = 30.0
 _HEADERS: Final = RECORDS.field("headers").type
 _TIMESTAMP: Final = RECORDS.field("broker_timestamp").type
 _log = logging.getLogger(__name__)
@@ -122,6 +123,7 @@ class Consumer(FaustConsumer):
         self._commit_requests: deque[dict[TP, int]] = deque()
         self._handed_over: asyncio.Queue[tuple[TP, Fetched]] = asyncio.Queue()
         self._waiting_bytes = 0
+        self._next_trouble_told = 0.0
 
     # ---------------------------------------------------------------- life cycle
 
@@ -133,8 +135,8 @@ class Consumer(FaustConsumer):
             "group.id": self.app.conf.id,
             "enable.auto.commit": False,
         }
-        # For questions from other threads; it never joins the group.
-        self._asking = RdConsumer(identity, logger=_librdkafka_log)
+        # For questions from other threads; it never joins the group. Nobody polls it, so its log lines would pile up.
+        self._asking = RdConsumer({**identity, "log_level": 0})
         self._rd = RdConsumer(
             {
                 **identity,
@@ -146,6 +148,7 @@ class Consumer(FaustConsumer):
                 "fetch.message.max.bytes": 8 << 20,
                 "fetch.queue.backoff.ms": 5,
                 "session.timeout.ms": int(self.app.conf.broker_session_timeout * 1000),
+                "error_cb": self._on_client_trouble,
             },
             logger=_librdkafka_log,
         )
@@ -187,6 +190,12 @@ class Consumer(FaustConsumer):
     def _fail(self, error: BaseException) -> None:
         if not self._app_loop.is_closed():
             self._app_loop.call_soon_threadsafe(self._keeper.failed, error)
+
+    def _on_client_trouble(self, error: KafkaError) -> None:
+        """Say, but not at each of some thirty tries a second, that the client can't reach the broker; it tries on."""
+        if time.monotonic() >= self._next_trouble_told:
+            self._next_trouble_told = time.monotonic() + _TROUBLE_TOLD_S
+            _log.warning("waiting for the broker: %s", error.str())
 
     # ---------------------------------------------------------------- fetch
 
@@ -284,7 +293,11 @@ class Consumer(FaustConsumer):
     # ---------------------------------------------------------------- membership (callbacks on the polling thread)
 
     def _on_assign(self, rd: RdConsumer, parts: list[TopicPartition]) -> None:
-        if self._closing.is_set() or not parts:
+        if self._closing.is_set():
+            return
+        if not parts:  # Faust starts up with its first assignment, also where there is nothing to read
+            if not self._assigned:
+                self._wait_for(self._tell_faust_assigned())
             return
         next_offsets = self._claim_now([TP(part.topic, part.partition) for part in parts])
         if not next_offsets:

@@ -1,0 +1,27 @@
+"""Fixtures of the worker's integration tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.broker import Broker
+from tests.workers import Workers
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Path:
+    """Where a test's lake goes; nothing is there yet."""
+    return tmp_path / "lake"
+
+
+@pytest.fixture
+def workers(broker: Broker, tmp_path: Path) -> Iterator[Workers]:
+    """Starts workers against the shared broker; all of them have ended after the test."""
+    folder = tmp_path / "workers"
+    folder.mkdir()
+    started = Workers(broker, folder)
+    yield started
+    started.close()

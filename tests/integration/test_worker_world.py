@@ -1,0 +1,232 @@
+"""A world in trouble around the worker: what passes is waited out, what waiting will not mend stops it with a line."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from confluent_kafka import TopicCollection, TopicPartition
+
+from audit.verify import verify
+from sink.lake import Lake
+from tests.broker import Broker, fresh_name
+from tests.ledger import Ledger, events, rows_in, table_rows
+from tests.records import event_bytes
+from tests.workers import Workers
+
+pytestmark = pytest.mark.broker
+MakeTopic = Callable[..., str]
+
+
+def the_promise_holds(lake: Path, broker: Broker) -> None:
+    assert () == verify(Lake.at(str(lake)), {"bootstrap.servers": broker.bootstrap}).faults
+
+
+def topic_id(broker: Broker, name: str) -> str:
+    admin = broker.admin()
+    return str(admin.describe_topics(TopicCollection([name]))[name].result(30).topic_id)
+
+
+def test_a_worker_waits_while_the_broker_is_away(stoppable_broker: Broker, tmp_path: Path, lake: Path) -> None:
+    stoppable_broker.create_topic("events", 2)
+    ledger = Ledger(stoppable_broker, "events")
+    ledger.send_spread(events(1000), 2)
+    workers = Workers(stoppable_broker, tmp_path)
+    try:
+        worker = workers.start("events", lake)
+        worker.until(lambda: rows_in(lake, "bronze") == len(ledger), "the first records are in the lake")
+        stoppable_broker.stop(kill=True)
+        worker.wait_for("WARNING waiting for the broker")
+        stoppable_broker.start()
+        ledger.send_spread(events(1000, first=2000), 2)
+        worker.until(lambda: rows_in(lake, "bronze") == len(ledger), "it goes on", 60)
+        assert 0 == worker.stop()
+        assert 3 > len(worker.lines("WARNING|ERROR")), "said, but not again and again"
+    finally:
+        workers.close()
+    ledger.agrees_with(lake)
+    the_promise_holds(lake, stoppable_broker)
+
+
+@pytest.mark.parametrize("table", ["bronze", "silver"])
+def test_a_worker_waits_while_a_table_is_out_of_reach(
+    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path, table: str
+) -> None:
+    ledger = Ledger(broker, topic())
+    ledger.send(events(1000))
+    worker = workers.start(ledger.topic, lake)
+    worker.until(lambda: rows_in(lake) == 980, "the first records are in silver")
+    (lake / table).rename(lake / "away")
+    (lake / table).write_text("a file where the folder was: nobody can write below it, root neither")
+    ledger.send(events(1000, first=2000))
+    worker.wait_for("WARNING waiting: the store does not serve")
+    (lake / table).unlink()
+    (lake / "away").rename(lake / table)
+    worker.wait_for("the store answers again")
+    worker.until(lambda: rows_in(lake) == 1960, "the others follow")
+    assert 0 == worker.stop()
+    ledger.agrees_with(lake)
+    the_promise_holds(lake, broker)
+
+
+def test_a_lake_that_vanished_is_waited_for_and_never_begun_anew(
+    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path
+) -> None:
+    ledger = Ledger(broker, topic())
+    ledger.send(events(1000))
+    worker = workers.start(ledger.topic, lake)
+    worker.until(lambda: rows_in(lake) == 980, "the first records are in silver")
+    lake.rename(lake.with_name("unmounted"))
+    lake.mkdir()  # as a mount point that lost its disk
+    ledger.send(events(1000, first=2000))
+    worker.wait_for("WARNING waiting: the store does not serve")
+    assert [] == list(lake.rglob("*.json")), "a data file may be left behind, but no table was begun"
+    shutil.rmtree(lake)
+    lake.with_name("unmounted").rename(lake)
+    worker.until(lambda: rows_in(lake) == 1960, "the others follow")
+    assert 0 == worker.stop()
+    ledger.agrees_with(lake)
+    the_promise_holds(lake, broker)
+
+
+def test_a_claim_waits_for_the_store_and_an_empty_topic_still_has_an_end(
+    workers: Workers, topic: MakeTopic, lake: Path
+) -> None:
+    name = topic(partitions=2)
+    worker = workers.start(name, lake, "--until-caught-up")
+    worker.until(lambda: (lake / "bronze/playback_events/_delta_log").is_dir(), "the tables are there")
+    (lake / "silver").rename(lake / "away")
+    (lake / "silver").write_text("a file")
+    worker.wait_for("WARNING waiting: the store does not serve")
+    (lake / "silver").unlink()
+    (lake / "away").rename(lake / "silver")
+    assert 0 == worker.exit_code()
+    assert {"bronze": 0, "silver": 0, "quarantine": 0} == {
+        table: worker.report[table] for table in ("bronze", "silver", "quarantine")
+    }
+
+
+# ---------------------------------------------------------------- topics that changed
+
+
+def test_records_gone_before_they_were_read_stop_the_worker(
+    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path
+) -> None:
+    ledger = Ledger(broker, topic(partitions=2))
+    ledger.send_spread(events(200), 2)
+    workers.catch_up(ledger.topic, lake)
+    ledger.send(events(100, first=1000), 1)
+    admin = broker.admin()
+    for answer in admin.delete_records([TopicPartition(ledger.topic, 1, 150)]).values():
+        answer.result(30)
+    worker = workers.start(ledger.topic, lake)
+    assert 2 == worker.exit_code()
+    [said] = worker.lines("playlake stream:")
+    assert f"{ledger.topic}[1]: the lake needs offset 100 next" in said
+    assert "100..149" in said
+    assert "Traceback" not in worker.log
+    assert 200 == rows_in(lake, "bronze")
+
+
+@pytest.mark.parametrize("name", ["short", "a-name-beyond-every-limit-of-statistics-" * 4])
+def test_a_topic_made_again_stops_the_worker(workers: Workers, broker: Broker, lake: Path, name: str) -> None:
+    name = fresh_name("t") + name
+    broker.create_topic(name)
+    try:
+        Ledger(broker, name).send(events(100))
+        workers.catch_up(name, lake)
+        before = topic_id(broker, name)
+        broker.delete_topic(name)
+        broker.create_topic(name)
+        after = topic_id(broker, name)
+        Ledger(broker, name).send(events(200))
+        worker = workers.start(name, lake)
+        assert 2 == worker.exit_code()
+        [said] = worker.lines("playlake stream:")
+        assert before in said
+        assert after in said
+        assert "Traceback" not in worker.log
+        assert 100 == rows_in(lake, "bronze")
+    finally:
+        broker.delete_topic(name)
+
+
+def test_a_topic_made_again_under_a_running_worker_stops_it(
+    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path
+) -> None:
+    ledger = Ledger(broker, topic())
+    ledger.send(events(100))
+    worker = workers.start(ledger.topic, lake)
+    worker.until(lambda: rows_in(lake, "bronze") == 100, "the first records are in the lake")
+    broker.delete_topic(ledger.topic)
+    broker.create_topic(ledger.topic)
+    Ledger(broker, ledger.topic).send(events(500))
+    assert 2 == worker.exit_code(60)
+    [said] = worker.lines("playlake stream:")
+    assert ledger.topic in said
+    assert "Traceback" not in worker.log
+    ledger.agrees_with(lake)
+
+
+def test_two_groups_that_write_one_topic_to_one_lake_do_no_damage(
+    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path
+) -> None:
+    ledger = Ledger(broker, topic(partitions=2))
+    ledger.send_spread(events(2000), 2)
+    with ledger.trickle(2):
+        both = [workers.start(ledger.topic, lake, "--allowed-latency", "0.3s", group=group) for group in ("one", "two")]
+        both[0].until(lambda: rows_in(lake, "bronze") > 2500 or not both[1].is_running, "records go on to the lake")
+    codes = [worker.stop() if worker.is_running else worker.exit_code() for worker in both]
+    assert set(codes) <= {0, 2}
+    for worker, code in zip(both, codes, strict=True):
+        assert (code == 2) == bool(worker.lines("playlake stream: .* another"))
+        assert "Traceback" not in worker.log
+    workers.catch_up(ledger.topic, lake, group="one")
+    ledger.agrees_with(lake)
+    the_promise_holds(lake, broker)
+
+
+# ---------------------------------------------------------------- the catalogue
+
+COLUMNS = "show_id,type,title,director,cast,country,date_added,release_year,rating,duration,listed_in\n"
+
+
+def test_a_changed_catalogue_is_used_and_a_broken_one_is_not(
+    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path, tmp_path: Path
+) -> None:
+    catalogue = tmp_path / "titles.csv"
+
+    def write(content: str) -> None:
+        catalogue.with_suffix(".new").write_text(content)
+        catalogue.with_suffix(".new").rename(catalogue)
+
+    def title(of: str) -> str:
+        return COLUMNS + f"s1,Movie,{of},Ada Ruiz,,Germany,,2020,PG-13,90 min,Dramas\n"
+
+    ledger = Ledger(broker, topic())
+    write(title("The First"))
+    worker = workers.start(ledger.topic, lake, "--catalogue", str(catalogue), "--allowed-latency", "200ms")
+    for number, (content, said) in enumerate(
+        [
+            (title("The First"), " reading "),
+            (title("The Second"), "catalogue .* read again"),
+            ("no,columns,of,ours\n1,2,3,4\n", "keeping the former title catalogue"),
+            (title("The Fourth"), "catalogue .* read again: 1"),
+        ]
+    ):
+        if number:
+            write(content)
+
+        def is_said(said: str = said, number: int = number) -> bool:  # it looks when records come
+            ledger.send([event_bytes(10_000 + len(ledger))])
+            return len(worker.lines(said)) >= (2 if number == 3 else 1)
+
+        worker.until(is_said, said)
+        ledger.send([event_bytes(number)])
+        worker.until(lambda: rows_in(lake) == len(ledger), "it is in silver")
+    assert 0 == worker.stop()
+    titles = {row["event_id"]: row["title"] for row in table_rows(lake, "silver", ["event_id", "title"]).to_pylist()}
+    assert ["The First", "The Second", "The Second", "The Fourth"] == [titles[f"e{number}"] for number in range(4)]
+    ledger.agrees_with(lake)

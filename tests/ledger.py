@@ -1,0 +1,157 @@
+"""What was sent, kept apart from playlake; and what the lake holds, read by plain pyarrow. Neither is our code's word.
+
+ledger = Ledger(broker, topic)
+ledger.send(events(1000), kafka_partition=0)
+… a worker …
+ledger.agrees_with(lake)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from confluent_kafka import KafkaError, Message, Producer
+from deltalake import DeltaTable
+
+from tests.broker import Broker
+from tests.records import event_bytes
+
+Position = tuple[int, int]
+Header = tuple[str, bytes | None]
+
+
+def events(count: int, first: int = 0, bad_every: int = 50) -> Iterator[bytes]:
+    """Valid events with ids of their own, and one broken in every `bad_every`."""
+    for number in range(first, first + count):
+        yield b"{broken" if number % bad_every == bad_every - 1 else event_bytes(number)
+
+
+def table_rows(lake: Path | str, name: str, columns: list[str]) -> pa.Table:
+    """These columns of every row that the table's Delta log names."""
+    table = DeltaTable(f"{lake}/{name}/playback_events")
+    files = [unquote(uri).removeprefix("file://") for uri in table.file_uris()]
+    parts = [pq.ParquetFile(path).read(columns=columns) for path in files]
+    return pa.concat_tables(parts) if parts else pa.table({column: [] for column in columns})
+
+
+def positions(lake: Path | str, name: str, topic: str | None = None) -> list[Position]:
+    """Every (Kafka partition, offset) of a table, in order, repeats included."""
+    rows = table_rows(lake, name, ["topic", "kafka_partition", "kafka_offset"]).to_pylist()
+    return sorted((row["kafka_partition"], row["kafka_offset"]) for row in rows if topic in (None, row["topic"]))
+
+
+def rows_in(lake: Path | str, name: str = "silver") -> int:
+    """Rows of a table by its log; 0 while it isn't there."""
+    place = f"{lake}/{name}/playback_events"
+    if not DeltaTable.is_deltatable(place):
+        return 0
+    counts = pa.table(DeltaTable(place).get_add_actions())["num_records"]
+    return int(sum(counts.to_pylist()))
+
+
+class Ledger:
+    """Every record that the broker acknowledged on one topic, by its position."""
+
+    def __init__(self, broker: Broker, topic: str) -> None:
+        self.topic = topic
+        self._settings = {"bootstrap.servers": broker.bootstrap, "linger.ms": 5, "message.max.bytes": 2_000_000}
+        self._settings["log_level"] = 3  # what fails, fails by its delivery report
+        self.records: dict[Position, tuple[bytes | None, bytes | None, list[Header] | None]] = {}
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def send(self, values: Iterable[bytes | None], kafka_partition: int = 0, **more: Any) -> None:
+        """Send records (`key`, `headers` as in `more`) and wait until the broker acknowledged them."""
+        self.deliver(Producer({**self._settings, "enable.idempotence": True}), values, kafka_partition, **more)
+
+    def send_spread(self, values: Iterable[bytes | None], kafka_partitions: int) -> None:
+        """Send records to all Kafka partitions in turn."""
+        producer = Producer({**self._settings, "enable.idempotence": True})
+        for number, value in enumerate(values):
+            self._produce(producer, value, number % kafka_partitions)
+        assert 0 == producer.flush(60)
+
+    @contextlib.contextmanager
+    def trickle(self, kafka_partitions: int = 1, per_s: float = 200, first: int = 1_000_000) -> Iterator[None]:
+        """Keep sending single events, to all Kafka partitions in turn, until the block ends and all have arrived."""
+        producer = Producer({**self._settings, "enable.idempotence": True})
+        should_end = threading.Event()
+        trouble: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                for number in itertools.count():
+                    if should_end.wait(1 / per_s):
+                        return
+                    self._produce(producer, event_bytes(first + number), number % kafka_partitions)
+            except BaseException as error:
+                trouble.append(error)
+
+        thread = threading.Thread(target=run, name="trickle", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            should_end.set()
+            thread.join()
+        left = producer.flush(60)
+        assert ([], 0) == (trouble, left)
+
+    def transactional(self, transactional_id: str) -> Producer:
+        producer = Producer({**self._settings, "transactional.id": transactional_id})
+        producer.init_transactions(30)
+        return producer
+
+    def transaction(self, producer: Producer, values: Iterable[bytes], kafka_partition: int, *, commit: bool) -> None:
+        """Send records in a transaction of their own; an aborted one's are not in the ledger."""
+        before = dict(self.records)
+        producer.begin_transaction()
+        self.deliver(producer, values, kafka_partition)
+        if commit:
+            producer.commit_transaction(30)
+        else:
+            producer.abort_transaction(30)
+            self.records = before
+
+    def deliver(self, producer: Producer, values: Iterable[bytes | None], kafka_partition: int, **more: Any) -> None:
+        for value in values:
+            self._produce(producer, value, kafka_partition, **more)
+        assert 0 == producer.flush(60)
+
+    def _produce(self, producer: Producer, value: bytes | None, kafka_partition: int, **more: Any) -> None:
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            assert error is None, error
+            self.records[message.partition(), message.offset()] = (more.get("key"), value, more.get("headers"))
+
+        while True:
+            try:
+                producer.produce(self.topic, value, partition=kafka_partition, on_delivery=delivered, **more)
+                break
+            except BufferError:
+                producer.poll(0.1)
+        producer.poll(0)
+
+    def agrees_with(self, lake: Path | str) -> None:
+        """Each record exactly once in bronze, byte for byte, and in exactly one of silver and quarantine."""
+        sent = [(*position, key, value) for position, (key, value, _) in self.records.items()]
+        rows = table_rows(lake, "bronze", ["topic", "kafka_partition", "kafka_offset", "key", "value"]).to_pylist()
+        names = ("kafka_partition", "kafka_offset", "key", "value")
+        held = sorted((tuple(row[name] for name in names) for row in rows if row["topic"] == self.topic), key=_position)
+        assert len(sent) == len(held), f"{len(sent)} records sent, {len(held)} rows in bronze"
+        assert sorted(sent, key=_position) == held
+        fates = positions(lake, "silver", self.topic) + positions(lake, "quarantine", self.topic)
+        assert Counter(list(self.records)) == Counter(fates)
+
+
+def _position(row: tuple[Any, ...]) -> Position:
+    return row[0], row[1]

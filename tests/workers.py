@@ -1,0 +1,178 @@
+"""Workers as processes of their own, as a person would start them: `playlake stream …`, its log in a file.
+
+worker = workers.start(topic, lake, "--allowed-latency", "1s")
+worker.wait_for("flushed")
+assert worker.stop() == 0
+
+Every wait polls a condition, and a worker that ended meanwhile fails it at once, with its log.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.broker import Broker, fresh_name
+
+PLAYLAKE = (sys.executable, "-m", "playlake")
+_POLL_S = 0.1
+
+
+def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's variables without playlake's and AWS's own, and with `extra`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PLAYLAKE_", "AWS_"))}
+    return {**kept, **(extra or {})}
+
+
+def playlake(
+    *arguments: str, cwd: Path | None = None, env: Mapping[str, str] | None = None, timeout_s: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run one command to its end."""
+    return subprocess.run(
+        [*PLAYLAKE, *arguments],
+        cwd=cwd,
+        env=clean_environment(env),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+    )
+
+
+class Worker:
+    """One `playlake stream`, running or ended."""
+
+    def __init__(self, name: str, arguments: Sequence[str], folder: Path, env: Mapping[str, str] | None) -> None:
+        self.name = name
+        self._log_path, self._out_path = folder / f"{name}.log", folder / f"{name}.out"
+        with self._log_path.open("wb") as log, self._out_path.open("wb") as out:
+            self._process = subprocess.Popen(
+                [*PLAYLAKE, "stream", *arguments],
+                cwd=folder,
+                env=clean_environment(env),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    # ---------------------------------------------------------------- what it says
+
+    @property
+    def log(self) -> str:
+        return self._log_path.read_text(encoding="utf-8", errors="replace")
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """What it printed at its end (`--json`)."""
+        answer: dict[str, Any] = json.loads(self._out_path.read_text())
+        return answer
+
+    def lines(self, pattern: str) -> list[str]:
+        """Log lines in which a regular expression is found."""
+        return [line for line in self.log.splitlines() if re.search(pattern, line)]
+
+    @property
+    def assigned(self) -> set[int]:
+        """Kafka partitions that it reads by its own account."""
+        numbers: set[int] = set()
+        for line in self.lines(r" (reading|giving up) "):
+            found = {int(number) for number in re.findall(r"\[(\d+)\]", line)}
+            numbers = numbers | found if " reading " in line else numbers - found
+        return numbers
+
+    def claims(self, kafka_partition: int) -> list[int]:
+        """Offsets from which it began to read a Kafka partition, one for each of its claims."""
+        found = [re.search(rf"\[{kafka_partition}\] from (\d+)", line) for line in self.lines(" reading ")]
+        return [int(match[1]) for match in found if match]
+
+    # ---------------------------------------------------------------- waiting
+
+    def until(self, condition: Callable[[], bool], what: str, timeout_s: float = 40.0) -> None:
+        """Wait for a condition while this worker runs."""
+        deadline = time.monotonic() + timeout_s
+        while not condition():
+            ended = self._process.poll()
+            assert ended is None, f"{self.name} ended with {ended} before: {what}"
+            assert time.monotonic() < deadline, f"not within {timeout_s:.0f} s: {what}"
+            time.sleep(_POLL_S)
+
+    def wait_for(self, pattern: str, timeout_s: float = 40.0, count: int = 1) -> None:
+        """Wait until that many log lines match."""
+        self.until(lambda: len(self.lines(pattern)) >= count, f"{count} log lines with {pattern!r}", timeout_s)
+
+    def exit_code(self, timeout_s: float = 60.0) -> int:
+        """Wait for its end."""
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} did not end within {timeout_s:.0f} s") from None
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    # ---------------------------------------------------------------- what is done to it
+
+    def send(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def stop(self, number: signal.Signals = signal.SIGTERM, timeout_s: float = 40.0) -> int:
+        """Ask it to end; return its exit code."""
+        self.send(number)
+        return self.exit_code(timeout_s)
+
+    def kill(self) -> None:
+        """End it at once, stopped (SIGSTOP) or not."""
+        if self.is_running:
+            self._process.kill()
+        self._process.wait(10)
+
+
+class Workers:
+    """Starts workers of one group, and ends those still running when the test is over."""
+
+    def __init__(self, broker: Broker, folder: Path) -> None:
+        self._broker = broker
+        self._folder = folder
+        self._started: list[Worker] = []
+        self.group = fresh_name("group")
+
+    def start(
+        self,
+        topic: str,
+        lake: Path | str,
+        *flags: str,
+        name: str | None = None,
+        group: str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Worker:
+        """Start a worker; it has not joined its group yet. Flags given here win over the ones that tests share."""
+        where = ["--broker", self._broker.url, "--topic", topic, "--lake", str(lake), "--group", group or self.group]
+        quick = [] if "--allowed-latency" in flags else ["--allowed-latency", "1s"]
+        worker = Worker(
+            name or f"worker-{len(self._started) + 1}", [*where, *quick, "--json", *flags], self._folder, env
+        )
+        self._started.append(worker)
+        return worker
+
+    def catch_up(self, topic: str, lake: Path | str, *flags: str, **options: Any) -> Worker:
+        """Run a worker with `--until-caught-up` to its end, which must be a good one."""
+        worker = self.start(topic, lake, "--until-caught-up", *flags, **options)
+        code = worker.exit_code(100)
+        assert 0 == code, worker.log
+        return worker
+
+    def close(self) -> None:
+        """End what still runs and print every log: pytest shows them where the test failed."""
+        for worker in self._started:
+            worker.kill()
+            print(f"---- {worker.name}\n{worker.log}")
