@@ -22,19 +22,18 @@ import random
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import reduce
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
-from deltalake import ColumnProperties, CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, DeltaProtocolError, SchemaMismatchError
 
 from schemas.errors import CommitConflict, FenceLost
 from schemas.tables import TABLES
 from sink import positions
-from sink.lake import Lake, store_trouble
+from sink.lake import Lake, store_trouble, writer_properties
 from sink.positions import Source
+from sink.spans import after, offset_spans, without
 
 CLAIM_ORDER: Final = ("silver", "quarantine", "bronze")
 FLUSH_ORDER: Final = ("bronze", "quarantine", "silver")
@@ -237,7 +236,7 @@ class LakeWriter:
             silver: schema `SILVER`: the records' rows that are valid.
             quarantine: schema `QUARANTINE`: the others.
         """
-        spans = _offset_spans(records)
+        spans = offset_spans(records)
         unwanted = {source for source in spans if source not in self._owned}
         seen = {
             source: self._owned[source].seen
@@ -246,8 +245,8 @@ class LakeWriter:
         }
         tables = {"bronze": records, "silver": silver, "quarantine": quarantine}
         if unwanted or seen:
-            tables = {name: _after(_without(rows, unwanted), seen) for name, rows in tables.items()}
-            spans = _offset_spans(tables["bronze"])
+            tables = {name: after(without(rows, unwanted), seen) for name, rows in tables.items()}
+            spans = offset_spans(tables["bronze"])
         if not spans:
             return
         bronze = tables["bronze"]
@@ -268,7 +267,7 @@ class LakeWriter:
         for source in gone:
             self._owned.pop(source, None)
             self._targets.pop(source, None)
-        self._buffer = [{name: _without(rows, gone) for name, rows in tables.items()} for tables in self._buffer]
+        self._buffer = [{name: without(rows, gone) for name, rows in tables.items()} for tables in self._buffer]
         if not self._targets:
             self._buffer.clear()
         self.buffered_bytes = sum(rows.nbytes for tables in self._buffer for rows in tables.values())
@@ -353,7 +352,7 @@ class LakeWriter:
         properties = CommitProperties(app_transactions=entries)
         if rows.num_rows:
             write_deltalake(
-                handle, rows, mode="append", commit_properties=properties, writer_properties=_WRITER_PROPERTIES[name]
+                handle, rows, mode="append", commit_properties=properties, writer_properties=writer_properties(name)
             )
         else:
             handle.create_write_transaction([], "append", handle.schema(), commit_properties=properties)
@@ -400,7 +399,7 @@ class LakeWriter:
             return flush.rows[name]
         ahead = {source: _or_minus_one(self._owned[source], "bronze") for source in flush.targets}
         torn = {source: at for source, at in ahead.items() if at > _or_minus_one(self._owned[source], "silver")}
-        return _after(flush.rows[name], torn)
+        return after(flush.rows[name], torn)
 
     def _drop(self, flush: _Flush, sources: Collection[Source]) -> None:
         if not sources:
@@ -409,7 +408,7 @@ class LakeWriter:
             if flush.targets.pop(source, None) is not None:
                 flush.lost.add(source)
             self._owned.pop(source, None)
-        flush.rows = {name: _without(rows, sources) for name, rows in flush.rows.items()}
+        flush.rows = {name: without(rows, sources) for name, rows in flush.rows.items()}
         self.release(sources)
 
     # ---------------------------------------------------------------- handles
@@ -424,60 +423,9 @@ class LakeWriter:
         return store_trouble(self._lake.path(name), error)
 
 
-def _writer_properties(name: str) -> WriterProperties:
-    no_dictionary = ColumnProperties(dictionary_enabled=False)
-    return WriterProperties(
-        compression="ZSTD",
-        compression_level=1,
-        column_properties={column: no_dictionary for column in TABLES[name].unique_text},
-    )
-
-
-_WRITER_PROPERTIES: Final = {name: _writer_properties(name) for name in FLUSH_ORDER}
-
-
-def _offset_spans(records: pa.Table) -> dict[Source, tuple[int, int]]:
-    """Return each source's first and last offset."""
-    spans = records.group_by(["topic", "topic_id", "kafka_partition"], use_threads=False).aggregate(
-        [("kafka_offset", "min"), ("kafka_offset", "max")]
-    )
-    return {
-        Source(row["topic"], row["topic_id"], row["kafka_partition"]): (
-            row["kafka_offset_min"],
-            row["kafka_offset_max"],
-        )
-        for row in spans.to_pylist()
-    }
-
-
-def _is_source(rows: pa.Table, source: Source) -> pa.ChunkedArray:
-    return reduce(
-        pc.and_,
-        (
-            pc.equal(rows["topic"], source.topic),
-            pc.equal(rows["topic_id"], source.topic_id),
-            pc.equal(rows["kafka_partition"], source.kafka_partition),
-        ),
-    )
-
-
 def _is_source_sql(source: Source) -> str:
     # Topic names are letters, digits, dots, hyphens and underscores; topic ids are base64url: nothing to escape.
     return f"topic = '{source.topic}' and topic_id = '{source.topic_id}' and kafka_partition = {source.kafka_partition}"
-
-
-def _without(rows: pa.Table, sources: Collection[Source]) -> pa.Table:
-    for source in sources:
-        rows = rows.filter(pc.invert(_is_source(rows, source)))
-    return rows
-
-
-def _after(rows: pa.Table, offsets: Mapping[Source, int]) -> pa.Table:
-    """Drop each source's rows at or before its offset."""
-    for source, offset in offsets.items():
-        old = pc.and_(_is_source(rows, source), pc.less_equal(rows["kafka_offset"], offset))
-        rows = rows.filter(pc.invert(old))
-    return rows
 
 
 def _or_minus_one(owned: _Owned, name: str) -> int:
