@@ -34,21 +34,18 @@ import pyarrow as pa
 from confluent_kafka import Consumer as RdConsumer
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from faust.transport import base
-from faust.transport.consumer import Consumer as FaustConsumer
-from faust.transport.producer import Producer as FaustProducer
 from faust.types import TP, ConsumerMessage
 from yarl import URL
 
 from schemas.errors import OffsetsGone, PlaylakeError, TerminalError, TopicNotFound
-from schemas.tables import RECORDS
+from stream_app.records import to_records
+from stream_app.tableless import SilentProducer, TablelessConsumer
 
 _FETCH_ROWS: Final = 25_000
 _POLL_S: Final = 0.1
 _HANDED_OVER_BYTES: Final = 16 << 20
 _WATERMARK_TIMEOUT_S: Final = 10.0
 _TROUBLE_TOLD_S: Final = 30.0
-_HEADERS: Final = RECORDS.field("headers").type
-_TIMESTAMP: Final = RECORDS.field("broker_timestamp").type
 _log = logging.getLogger(__name__)
 _librdkafka_log = logging.getLogger("librdkafka")
 
@@ -102,7 +99,7 @@ class _Assigned:
     last_fetched: int
 
 
-class Consumer(FaustConsumer):
+class Consumer(TablelessConsumer):
     """Faust's consumer over librdkafka's, with a polling thread of its own."""
 
     transport: Transport
@@ -233,7 +230,11 @@ class Consumer(FaustConsumer):
             assigned.last_fetched = fetched[-1].offset()
             records = to_records(fetched, self.transport.topic_ids[tp.topic], ingest_timestamp_us)
             batches.append((tp, Fetched(records, assigned.claim_number)))
-        reached = [(tp, end, self._assigned[tp].last_fetched) for tp, end in ends if tp in self._assigned]
+        reached = [
+            (tp, end, assigned.last_fetched)
+            for tp, end in ends
+            if (assigned := self._assigned.get(tp)) is not None and assigned.claim_number <= known_claims
+        ]
         if batches or reached:
             self._app_loop.call_soon_threadsafe(self._take_over, batches, reached)
 
@@ -445,66 +446,6 @@ class Consumer(FaustConsumer):
         """Return the end of a Kafka partition as last heard, 0 before (Faust's monitor shows it)."""
         return self._ends_heard.get(tp, 0)
 
-    # Faust asks for the following on behalf of tables, changelogs and standbys, which a playlake worker has none of.
-
-    async def seek_to_committed(self) -> Mapping[TP, int]:
-        """Answer nothing: positions come from the lake, on assignment."""
-        return {}
-
-    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
-        """Do nothing: only tables seek."""
-
-    async def _seek(self, partition: TP, offset: int) -> None: ...
-
-    async def seek_to_beginning(self, *partitions: TP) -> None:
-        """Do nothing: only tables seek."""
-
-    async def position(self, tp: TP) -> int | None:
-        """Answer nothing: only tables ask."""
-        return None
-
-    async def highwaters(self, *partitions: TP) -> Mapping[TP, int]:
-        """Answer nothing: only tables ask."""
-        return {}
-
-    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
-        """Answer nothing: only tables ask."""
-        return {}
-
-    def topic_partitions(self, topic: str) -> int | None:
-        """Answer nothing: only tables ask."""
-        return None
-
-    def key_partition(self, topic: str, key: bytes | None, partition: int | None = None) -> int | None:
-        """Answer nothing: only tables ask."""
-        return None
-
-    async def create_topic(self, topic: str, partitions: int, replication: int, **kwargs: Any) -> None:
-        """Do nothing: a worker makes no topic."""
-
-    def _new_topicpartition(self, topic: str, partition: int) -> TP:
-        return TP(topic, partition)
-
-
-class Producer(FaustProducer):
-    """Faust wants one; a playlake worker sends nothing through Faust."""
-
-    async def on_start(self) -> None:
-        """Do nothing."""
-
-    async def on_stop(self) -> None:
-        """Do nothing."""
-
-    async def flush(self) -> None:
-        """Do nothing."""
-
-    async def create_topic(self, topic: str, partitions: int, replication: int, **kwargs: Any) -> None:
-        """Do nothing."""
-
-    def key_partition(self, topic: str, key: bytes) -> TP:
-        """Refuse: nothing is sent through Faust."""
-        raise NotImplementedError("a playlake worker sends nothing through Faust")
-
 
 class Transport(base.Transport):
     """Faust's way to confluent-kafka, for one app.
@@ -517,7 +458,7 @@ class Transport(base.Transport):
     """
 
     Consumer = Consumer
-    Producer = Producer
+    Producer = SilentProducer
     default_port = 9092
     driver_version = "confluent-kafka"
 
@@ -534,41 +475,6 @@ class Transport(base.Transport):
         self.topics = frozenset(topic_ids)
         self.topic_ids = dict(topic_ids)
         self.keeper = keeper
-
-
-def to_records(messages: list[Any], topic_id: str, ingest_timestamp_us: int) -> pa.Table:
-    """Return confluent-kafka messages of one Kafka partition as a table of schema `RECORDS`.
-
-    Args:
-        messages: at least one, without errors.
-        topic_id: the broker's id of their topic.
-        ingest_timestamp_us: when they were fetched, microseconds since 1970 UTC.
-    """
-    count = len(messages)
-    first = messages[0]
-    timestamps_us = [message.timestamp()[1] * 1000 for message in messages]
-    headers = [message.headers() for message in messages]
-    return pa.table(
-        [
-            pa.repeat(first.topic(), count),
-            pa.repeat(topic_id, count),
-            pa.repeat(pa.scalar(first.partition(), pa.int32()), count),
-            pa.array([message.offset() for message in messages], pa.int64()),
-            _timestamps(timestamps_us),
-            pa.array([message.key() for message in messages], pa.binary()),
-            pa.array([message.value() for message in messages], pa.binary()),
-            pa.array(headers, _HEADERS) if any(headers) else pa.nulls(count, _HEADERS),
-            pa.repeat(pa.scalar(ingest_timestamp_us, pa.int64()), count).cast(_TIMESTAMP),
-        ],
-        schema=RECORDS,
-    )
-
-
-def _timestamps(microseconds: list[int]) -> pa.Array:
-    if min(microseconds) >= 0:
-        return pa.array(microseconds, pa.int64()).cast(_TIMESTAMP)
-    # librdkafka says -1 ms where the broker keeps no time for a record
-    return pa.array([us if us >= 0 else None for us in microseconds], pa.int64()).cast(_TIMESTAMP)
 
 
 def offsets_gone(tp: TP, wanted: int, low: int, high: int) -> OffsetsGone:
