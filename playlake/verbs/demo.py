@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -184,7 +185,15 @@ def _summarise(demo: _Run, sent: Sent, before: Status, after: Status, verdict: i
     Console().print(table)
     print("\nlook further:")
     for words in (f"query --lake {lake}", f"status --lake {lake}", f"compact --lake {lake} --dry-run", "--help"):
-        print(f"  playlake {words}")
+        print(f"  {_own_command()} {words}")
+
+
+def _own_command() -> str:
+    """Return what to type for `playlake` in this folder, also where its environment is not on the PATH."""
+    script = Path(sys.argv[0]).absolute()
+    if script.name != "playlake":
+        return f"{Path(sys.executable).name} -m playlake"
+    return str(script.relative_to(Path.cwd())) if script.is_relative_to(Path.cwd()) else "playlake"
 
 
 @contextmanager
