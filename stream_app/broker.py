@@ -11,10 +11,10 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from schemas.errors import BrokerUnavailable, TopicNotFound
+from schemas.errors import BrokerUnavailable, ConfigError, TopicNotFound
 from sink.positions import NO_TOPIC_ID
 
-_TIMEOUT_S: Final = 6.0
+_TIMEOUT_S: Final = 5.0
 _BUILT_IN_BROKER: Final = "mockCluster"
 
 
@@ -41,14 +41,21 @@ def inspect_topic(client_options: Mapping[str, Any], name: str) -> Topic:
         name: the topic.
 
     Raises:
-        BrokerUnavailable: no answer within 6 s.
+        BrokerUnavailable: no answer within 5 s.
+        ConfigError: librdkafka does not take the settings.
         TopicNotFound: the broker has no such topic; the message says how to make it.
     """
     servers = client_options["bootstrap.servers"]
-    quiet = {**client_options, "log_level": 0}
+    quiet: dict[str, Any] = {**client_options, "log_level": 0}
+    troubles: list[str] = []
+    heard: dict[str, Any] = {**quiet, "error_cb": lambda error: troubles.append(error.str())}
     try:
-        admin = AdminClient(quiet)
-        metadata = admin.list_topics(timeout=_TIMEOUT_S)
+        admin = AdminClient(heard)
+        try:
+            metadata = admin.list_topics(timeout=_TIMEOUT_S)
+        except KafkaException:
+            admin.poll(0)  # fills `troubles`, the first of which says more than the exception
+            raise
         if name not in metadata.topics:  # asked for all: asking for one by name makes some brokers create it
             if (metadata.cluster_id or "").startswith(_BUILT_IN_BROKER):
                 metadata = admin.list_topics(name, timeout=_TIMEOUT_S)
@@ -68,8 +75,12 @@ def inspect_topic(client_options: Mapping[str, Any], name: str) -> Topic:
         finally:
             consumer.close()
     except KafkaException as error:
+        reason: KafkaError = error.args[0]
+        if reason.code() in (KafkaError._INVALID_ARG, KafkaError._CONFLICT):
+            raise ConfigError(f"librdkafka does not take the settings (--kafka-option): {reason.str()}") from error
+        said = troubles[0] if troubles else reason.str()
         raise BrokerUnavailable(
-            f"no answer from the broker {servers} ({error.args[0].str()}): is it running, and is --broker right?"
+            f"no answer from the broker {servers} ({said}): is it running, and is --broker right?"
         ) from error
     return Topic(name, topic_id, offsets)
 
