@@ -22,7 +22,7 @@ from sink.lake import Lake
 _EXAMPLES = {
     "bronze": "select topic, kafka_partition, kafka_offset, value from bronze limit 5",
     "silver": "select event_type, count(*) from silver where event_date = current_date group by all",
-    "quarantine": "select unnest(reasons) as reason, count(*) from quarantine group by all order by 2 desc",
+    "quarantine": "select reason, count(*) from (select unnest(reasons) as reason from quarantine) group by reason order by 2 desc",
 }
 _COLUMNS = (
     "select column_name, data_type from information_schema.columns "
