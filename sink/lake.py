@@ -24,6 +24,8 @@ from schemas.tables import LAKE_FORMAT, TABLES, TableSpec
 _FORMAT_KEY: Final = "playlake.format"
 _GLOB = re.compile(r"[*?\[\]{}]")
 _STORE_TROUBLE = (OSError, DeltaError)
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_S3_ANSWER = re.compile(r"<Code>([^<]*)</Code>(?:\s*<Message>([^<]*)</Message>)?")
 
 
 @dataclass(frozen=True)
@@ -202,9 +204,21 @@ def empty_table(name: str) -> pa.Table:
 
 
 def store_trouble(place: str, error: Exception) -> StoreUnavailable:
-    """Return a foreign storage error as ours: one line with the place and the first line of the cause."""
-    cause = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return StoreUnavailable(f"the store does not serve {place}: {cause}")
+    """Return a foreign storage error as ours: one line with the place, what failed and the innermost cause."""
+    return StoreUnavailable(f"the store does not serve {place}: {_causes(error)}")
+
+
+def _causes(error: Exception) -> str:
+    """Return the first line, and behind it S3's code and message, or else the last line.
+
+    Never an S3 answer as a whole: it repeats the id of the key and the request.
+    """
+    text = _COLOUR.sub("", str(error))
+    answer = _S3_ANSWER.search(text)
+    lines = [line for line in (line.strip(" \t\r↳") for line in text.splitlines()) if line]
+    first = lines[0] if lines else type(error).__name__
+    last = ": ".join(part for part in answer.groups() if part) if answer else lines[-1] if lines else first
+    return first if last == first else f"{first}: {last}"
 
 
 def _configuration(spec: TableSpec) -> dict[str, str]:
