@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import ClassVar
@@ -49,6 +50,7 @@ class Settings(VerbSettings):
 
 def run(settings: Settings) -> int:
     """Run a worker; see `Settings`."""
+    from sink.faults import VARIABLE, fault_point
     from sink.lake import Lake
     from stream_app.catalogue import read_titles, shipped_catalogue
 
@@ -78,7 +80,8 @@ def run(settings: Settings) -> int:
             until_caught_up=settings.until_caught_up,
             web_port=settings.web_port,
             web_bind=settings.web_bind,
-        )
+        ),
+        step=fault_point(os.environ.get(VARIABLE)),
     )
     records = report.rows["silver"] + report.rows["quarantine"]
     rate = records / report.seconds if report.seconds else 0.0
