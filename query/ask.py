@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import duckdb
 import pyarrow as pa
 
 from schemas.errors import TerminalError
 
+_T = TypeVar("_T")
 _BATCH_ROWS: Final = 10_000
 _WORD: Final = re.compile(r"[A-Za-z]+")
 _OPTIONS: Final = re.compile(r"\(\s*(?:analyze|format)\b[\w\s,]*\)", re.IGNORECASE)
@@ -30,6 +33,14 @@ class Answer:
     batches: Iterator[list[tuple[Any, ...]]]
 
 
+@dataclass(frozen=True)
+class ArrowAnswer:
+    """The same as Arrow batches."""
+
+    schema: pa.Schema
+    batches: Iterator[pa.RecordBatch]
+
+
 def ask(con: duckdb.DuckDBPyConnection, sql: str) -> Answer:
     """Run one statement that only reads (SELECT, FROM, WITH, DESCRIBE, SUMMARIZE, SHOW, EXPLAIN of those).
 
@@ -38,22 +49,20 @@ def ask(con: duckdb.DuckDBPyConnection, sql: str) -> Answer:
         KeyboardInterrupt: Ctrl-C while it ran.
     """
     check_reads_only(sql)
-    with _one_line():
-        result = con.execute(sql)
-        description = result.description or []
+    result = _run(con, lambda: con.execute(sql))
+    description = result.description or []
     return Answer(tuple(column[0] for column in description), tuple(str(c[1]) for c in description), _batches(result))
 
 
-def ask_arrow(con: duckdb.DuckDBPyConnection, sql: str) -> pa.RecordBatchReader:
+def ask_arrow(con: duckdb.DuckDBPyConnection, sql: str) -> ArrowAnswer:
     """Run one statement that only reads; return its rows as Arrow batches, as they come.
 
     Raises:
         QueryError, KeyboardInterrupt: as `ask`.
     """
     check_reads_only(sql)
-    with _one_line():
-        reader: pa.RecordBatchReader = con.sql(sql).to_arrow_reader(_BATCH_ROWS)
-        return reader
+    reader = _run(con, lambda: con.sql(sql).to_arrow_reader(_BATCH_ROWS))
+    return ArrowAnswer(reader.schema, _arrow_batches(con, reader))
 
 
 def check_reads_only(sql: str) -> None:
@@ -96,22 +105,47 @@ def _first_token(sql: str) -> int:
 
 def _batches(result: duckdb.DuckDBPyConnection) -> Iterator[list[tuple[Any, ...]]]:
     while True:
-        with _one_line():
-            batch = result.fetchmany(_BATCH_ROWS)
+        batch = _run(result, lambda: result.fetchmany(_BATCH_ROWS))
         if not batch:
             return
         yield batch
 
 
-class _one_line:  # a context manager, read like a function
+def _arrow_batches(con: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
+    while True:
+        try:
+            batch = _run(con, lambda: next(reader, None))
+        except (pa.ArrowException, OSError) as error:  # what DuckDB says, through Arrow's C stream
+            raise QueryError(_first_lines(str(error))) from error
+        if batch is None:
+            return
+        yield batch
+
+
+def _run(con: duckdb.DuckDBPyConnection, call: Callable[[], _T]) -> _T:
+    """Run a DuckDB call so that Ctrl-C stops it at once and its errors are one line.
+
+    In a thread of its own: in the main one, DuckDB notices a signal only at times, and a long query may run on.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(call)
+        try:
+            with _one_line():
+                return future.result()
+        except KeyboardInterrupt:
+            con.interrupt()
+            raise
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
     """Turn DuckDB's errors into ours: one line, without the excerpt of the SQL."""
+    try:
+        yield
+    except duckdb.Error as error:
+        raise QueryError(_first_lines(str(error))) from error
 
-    def __enter__(self) -> None:
-        return None
 
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if isinstance(error, RuntimeError) and str(error) == "Query interrupted":
-            raise KeyboardInterrupt from error
-        if isinstance(error, duckdb.Error):
-            text = str(error).split("\nLINE ", 1)[0]
-            raise QueryError(" ".join(text.split())) from error
+def _first_lines(message: str) -> str:
+    """Return DuckDB's message as one line, without the excerpt of the SQL."""
+    return " ".join(message.split("\nLINE ", 1)[0].split())

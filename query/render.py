@@ -11,10 +11,9 @@ from decimal import Decimal
 from itertools import chain
 from typing import IO, Any, Final, Literal
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
-from query.ask import Answer
+from query.ask import Answer, ArrowAnswer
 
 Format = Literal["table", "csv", "json", "parquet"]
 
@@ -37,11 +36,11 @@ def write_text(answer: Answer, format: Format, out: IO[str]) -> int:
     return writers[format](answer, out)
 
 
-def write_parquet(reader: pa.RecordBatchReader, out: IO[bytes]) -> int:
-    """Write Arrow batches as one Parquet file; return the number of rows."""
+def write_parquet(answer: ArrowAnswer, out: IO[bytes]) -> int:
+    """Write an answer as one Parquet file; return the number of rows."""
     rows = 0
-    with pq.ParquetWriter(out, reader.schema, compression="zstd") as writer:
-        for batch in reader:
+    with pq.ParquetWriter(out, answer.schema, compression="zstd") as writer:
+        for batch in answer.batches:
             writer.write_batch(batch)
             rows += batch.num_rows
     return rows

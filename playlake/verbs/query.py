@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any, ClassVar, Literal
 
-import pyarrow as pa
 from pydantic import Field, model_validator
 from pydantic_settings import CliPositionalArg
 
 from playlake.settings import VerbSettings
-from query import QueryError, ask, ask_arrow, connect
+from query import ArrowAnswer, QueryError, ask, ask_arrow, connect
 from query.render import Format, write_parquet, write_text
 from query.views import tables, views
 from schemas.errors import ConfigError
@@ -22,7 +21,7 @@ from sink.lake import Lake
 _EXAMPLES = {
     "bronze": "select topic, kafka_partition, kafka_offset, value from bronze limit 5",
     "silver": "select event_type, count(*) from silver where event_date = current_date group by all",
-    "quarantine": "select reason, count(*) from (select unnest(reasons) as reason from quarantine) group by reason order by 2 desc",
+    "quarantine": "select reason, count(*) from (select unnest(reasons) as reason from quarantine) group by reason",
 }
 _COLUMNS = (
     "select column_name, data_type from information_schema.columns "
@@ -79,12 +78,12 @@ def run(settings: Settings) -> int:
     return 0
 
 
-def _write_parquet(reader: pa.RecordBatchReader, output: str | None) -> None:
+def _write_parquet(answer: ArrowAnswer, output: str | None) -> None:
     if output is None:
-        write_parquet(reader, sys.stdout.buffer)
+        write_parquet(answer, sys.stdout.buffer)
         return
     with _file(output, "wb") as out:
-        write_parquet(reader, out)
+        write_parquet(answer, out)
 
 
 @contextmanager

@@ -318,9 +318,11 @@ def test_parquet_goes_to_a_file(lake, tmp_path, capsys):
     assert 3 == pq.read_metadata(path).num_rows
 
 
-def test_a_query_that_fails_leaves_no_file(lake, tmp_path, capsys):
-    sql = "select cast(case when range = 50000 then 'x' else '1' end as int) from range(100000)"
-    assert 2 == told(capsys, "--lake", lake.uri, sql, "--output", str(tmp_path / "x.txt"))[0]
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_query_that_fails_half_way_leaves_no_file(lake, tmp_path, capsys, form):
+    sql = "select cast(case when range = 500000 then 'x' else '1' end as int) from range(1000000)"
+    code, _, err = told(capsys, "--lake", lake.uri, sql, "--output", str(tmp_path / "x"), "--format", form)
+    assert (2, "playlake query: Conversion Error: Could not convert string 'x' to INT32\n") == (code, err)
     assert [] == os.listdir(tmp_path)
 
 
