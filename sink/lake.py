@@ -84,7 +84,8 @@ class Lake:
         if self.is_s3:
             import s3fs
 
-            return s3fs.S3FileSystem(endpoint_url=_s3_endpoint())
+            # Without the listings cache: s3fs calls a file absent that came after its folder was listed.
+            return s3fs.S3FileSystem(endpoint_url=_s3_endpoint(), use_listings_cache=False)
         import fsspec
 
         return fsspec.filesystem("file")
