@@ -486,6 +486,11 @@ def offsets_gone(tp: TP, wanted: int, low: int, high: int) -> OffsetsGone:
             f"{wanted}..{low - 1} expired or were truncated before they were read. Restore them, or start a new lake "
             "with --lake"
         )
+    if wanted <= high:  # there is such an offset, but not of the log that was read: Kafka tells them apart by epochs
+        return OffsetsGone(
+            f"{place}: the lake needs offset {wanted} next, and the broker says that its offsets {low}..{high} are not "
+            "those read so far: the topic was made again. Use another --lake for it"
+        )
     return OffsetsGone(
         f"{place}: the lake needs offset {wanted} next, but the topic ends at {high}: it was truncated or made again. "
         "Check --broker and --topic, or start a new lake with --lake"

@@ -127,7 +127,7 @@ def test_a_lake_that_is_not_there(tmp_path: Path, lake: Path, verb: str) -> None
 @pytest.mark.broker
 @pytest.mark.parametrize("table", ["bronze", "silver", "quarantine"])
 def test_a_lake_of_another_format_is_not_touched(
-    broker: Broker, topic: MakeTopic, tmp_path: Path, lake: Path, table: str
+    broker: Broker, topic: MakeTopic, told_here: ToldHere, tmp_path: Path, lake: Path, table: str
 ) -> None:
     LakeWriter(Lake.at(str(lake)))
     DeltaTable(f"{lake}/{table}/playback_events").alter.set_table_properties({"playlake.format": "99"}, False)
@@ -136,7 +136,7 @@ def test_a_lake_of_another_format_is_not_touched(
     assert f"{lake}/{table}/playback_events has lake format 99" in said
     assert before == listing(lake)
     for verb in ("verify", "status"):
-        assert "has lake format 99" in told(verb, "--lake", str(lake), cwd=tmp_path)
+        assert "has lake format 99" in told_here(verb, "--lake", str(lake))
     assert before == listing(lake)
 
 
