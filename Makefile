@@ -4,7 +4,7 @@ LAKE ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench clean
+.PHONY: help demo test fault lint bench clean
 
 help: ## list the recipes
 	@echo "usage: make RECIPE [NAME=VALUE…]"; echo
@@ -15,6 +15,9 @@ demo: ## everything once, nothing else installed (EVENTS=200000 LAKE=folder)
 
 test: ## all tests, against a real Apache Kafka (ARGS='-k verify')
 	tools/run --dev pytest $(ARGS)
+
+fault: ## the fault suite with 20 seeds each, for hours (ARGS='--seed 7' for one)
+	tools/run --dev pytest tests/fault $(or $(ARGS),--seeds 20)
 
 lint: ## ruff, mypy, import rules
 	tools/run --dev ruff check .

@@ -25,6 +25,12 @@ def _say(config: pytest.Config) -> Callable[[str], None]:
     return say
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Which seeds the fault suite runs (tests/fault)."""
+    parser.addoption("--seeds", type=int, default=1, help="fault suite: run seeds 0 to this less 1")
+    parser.addoption("--seed", type=int, default=None, help="fault suite: run this seed alone")
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start the broker before the first test, so that fetching it the first time is not on any test's clock."""
     needs_broker = any("broker" in getattr(item, "fixturenames", ()) for item in session.items)

@@ -117,6 +117,10 @@ class Worker:
             raise AssertionError(f"{self.name} did not end within {timeout_s:.0f} s") from None
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def is_running(self) -> bool:
         return self._process.poll() is None
 

@@ -1,0 +1,98 @@
+"""SIGKILL before and after every step of a claim and of a flush, and at any time: nothing is lost, nothing doubled."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from audit.verify import verify
+from sink.faults import VARIABLE
+from sink.lake import Lake
+from stream_app.catalogue import shipped_catalogue
+from tests.broker import Broker, fresh_name
+from tests.conftest import MakeTopic
+from tests.ledger import Ledger, events
+from tests.workers import Worker, Workers
+
+TABLES = ("bronze", "quarantine", "silver")
+FLUSH_STEPS = [f"{moment} {table}" for table in TABLES for moment in ("before", "after")]
+CLAIM_STEPS = [
+    f"{moment} claim {table}" for table in ("silver", "quarantine", "bronze") for moment in ("before", "after")
+]
+PARTITIONS = 3
+
+
+def the_promise_holds(lake: Path, broker: Broker, ledger: Ledger) -> None:
+    """What was acknowledged is in the lake, by the ledger's account and by `verify`'s."""
+    ledger.agrees_with(lake)
+    assert () == verify(Lake.at(str(lake)), {"bootstrap.servers": broker.bootstrap}).faults
+
+
+def recover(workers: Workers, ledger: Ledger, lake: Path, *flags: str) -> Worker:
+    """Send some more and let a worker of another group read to the end, who need not wait for a session to expire."""
+    ledger.send_spread(events(300, first=5_000_000 + len(ledger)), PARTITIONS)
+    return workers.catch_up(ledger.topic, lake, *flags, group=fresh_name("group"))
+
+
+@pytest.mark.parametrize("step", FLUSH_STEPS)
+def test_a_worker_killed_at_a_step_of_a_flush(
+    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path, dice: random.Random, step: str
+) -> None:
+    ledger = Ledger(broker, topic(PARTITIONS))
+    ledger.send_spread(events(dice.randrange(500, 3000), bad_every=dice.choice([2, 7, 50])), PARTITIONS)
+    doomed = workers.start(
+        ledger.topic, lake, "--allowed-latency", "200ms", env={VARIABLE: f"{step}@{dice.randrange(1, 4)}"}
+    )
+    with ledger.trickle(PARTITIONS):
+        assert -9 == doomed.exit_code()
+    recover(workers, ledger, lake)
+    the_promise_holds(lake, broker, ledger)
+
+
+@pytest.mark.parametrize("step", [*CLAIM_STEPS, "before trim quarantine", "after trim quarantine"])
+def test_a_claimant_killed_half_way_after_a_torn_flush(
+    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path, dice: random.Random, step: str
+) -> None:
+    ledger = Ledger(broker, topic(PARTITIONS))
+    ledger.send_spread(events(dice.randrange(200, 1000), bad_every=2), PARTITIONS)
+    for fault in ("before silver", step):
+        doomed = workers.start(ledger.topic, lake, group=fresh_name("group"), env={VARIABLE: fault})
+        assert -9 == doomed.exit_code()
+    recover(workers, ledger, lake)
+    the_promise_holds(lake, broker, ledger)
+
+
+@pytest.mark.parametrize("step", ["before quarantine", "before silver"])
+def test_a_catalogue_changed_between_a_torn_flush_and_the_restart(
+    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path, tmp_path: Path, dice: random.Random, step: str
+) -> None:
+    ledger = Ledger(broker, topic(PARTITIONS))
+    ledger.send_spread(events(dice.randrange(200, 1000), bad_every=dice.choice([2, 10])), PARTITIONS)
+    catalogue = tmp_path / "titles.csv"
+    shutil.copy(shipped_catalogue(), catalogue)
+    doomed = workers.start(ledger.topic, lake, "--catalogue", str(catalogue), env={VARIABLE: step})
+    assert -9 == doomed.exit_code()
+    header, *rows = catalogue.read_text(encoding="utf-8").splitlines(keepends=True)
+    catalogue.write_text(header + "".join(rows[dice.randrange(1, 200) :]), encoding="utf-8")
+    recover(workers, ledger, lake, "--catalogue", str(catalogue))
+    the_promise_holds(lake, broker, ledger)
+
+
+def test_workers_killed_at_any_time(
+    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path, dice: random.Random
+) -> None:
+    ledger = Ledger(broker, topic(PARTITIONS))
+    ledger.send_spread(events(20_000, bad_every=20), PARTITIONS)
+    with ledger.trickle(PARTITIONS):
+        for number in range(3):
+            doomed = workers.start(
+                ledger.topic, lake, "--allowed-latency", "200ms", "--flush-bytes", "200kB", group=fresh_name("group")
+            )
+            doomed.wait_for(" flushed ", count=dice.randrange(1, 5) if number else 1)
+            doomed.until(lambda: dice.random() < 0.2, "a moment later")
+            doomed.kill()
+    recover(workers, ledger, lake)
+    the_promise_holds(lake, broker, ledger)
