@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 import duckdb
 from deltalake import DeltaTable
@@ -70,7 +71,7 @@ class Changes:
         self._con = con
         self._bases = bases
         self._commits: dict[tuple[str, int], list[Commit]] = {}
-        self._linked: dict[int, frozenset[dt.date]] = {}
+        self._linked: dict[int, dict[str, frozenset[dt.date]]] = {}
 
     def affected(
         self, file: GoldFile, declared: Mapping[str, GoldFile], since: Mapping[str, int]
@@ -93,7 +94,7 @@ class Changes:
             else:
                 changed = self._partitions(read.source, since[read.source])
             if read.linked:
-                dates |= changed | self._linked_dates(since["silver"], read.before, read.after)
+                dates |= changed | self._linked_dates(since["silver"], declared).get(file.name, frozenset())
             else:
                 dates |= gold_files.shift(changed, -read.after, -read.before)
         return dates
@@ -115,24 +116,30 @@ class Changes:
         touched = [file.path for file in self._touched(version) if file.partition is None]
         if not touched:
             return frozenset()
-        query = "select distinct cast(ingest_timestamp as date) from touched"
-        return self._read_dates(query, {"touched": touched})
+        rows = self._read("select distinct cast(ingest_timestamp as date) from touched", {"touched": touched})
+        return frozenset(row[0] for row in rows)
 
-    def _linked_dates(self, version: int, before: int, after: int) -> frozenset[dt.date]:
+    def _linked_dates(self, version: int, declared: Mapping[str, GoldFile]) -> dict[str, frozenset[dt.date]]:
+        """Return, per source with a linked read, the dates that changes reach by shared ids."""
         if version not in self._linked:
             touched = [file for file in self._touched(version) if file.partition is not None]
-            near = {str(date) for date in gold_files.shift(dates_in(touched), before, after)}
-            nearby = [file.path for file in self._bases["silver"].files if file.partition in near]
-            query = files("compaction").joinpath("linked_dates.sql").read_text(encoding="utf-8")
-            views = {"silver": nearby, "touched": [file.path for file in touched]}
-            self._linked[version] = self._read_dates(query, views) if nearby and touched else frozenset()
+            changed = dates_in(touched)
+            near = gold_files.needed_dates({"playback": changed}, declared)["silver"]
+            nearby = [file for file in self._bases["silver"].files if file.partition in set(map(str, near))]
+            found: dict[str, set[dt.date]] = {}
+            if not dates_in(nearby) <= changed:  # else every date is computed anyway
+                query = files("compaction").joinpath("linked_dates.sql").read_text(encoding="utf-8")
+                views = {"silver": [file.path for file in nearby], "touched": [file.path for file in touched]}
+                for source, date in self._read(query, views):
+                    found.setdefault(source, set()).add(date)
+            self._linked[version] = {source: frozenset(dates) for source, dates in found.items()}
         return self._linked[version]
 
-    def _read_dates(self, query: str, views: Mapping[str, list[str]]) -> frozenset[dt.date]:
+    def _read(self, query: str, views: Mapping[str, list[str]]) -> list[tuple[Any, ...]]:
         try:
             for view, paths in views.items():
                 create_view(self._con, view, self._bases["silver"].handle, paths)
-            return frozenset(row[0] for row in self._con.execute(query).fetchall())
+            return self._con.execute(query).fetchall()
         except (duckdb.IOException, FileNotFoundError) as error:  # a file that left the table was vacuumed since
             raise LogGone(str(error)) from None
 

@@ -6,7 +6,7 @@ A file's header is comment lines of `key: value`:
     -- grain:     what one row is
     -- purpose:   one or more lines
     -- partition: event_date, for a table that is refreshed by date; without it, it is replaced as a whole
-    -- reads:     what the SQL reads, with the dates that one date needs: `silver -1d..1d, repeats 0d..0d`
+    -- reads:     what the SQL reads, with the dates that one date needs: `silver -1d..1d, playback 0d..0d`
     -- columns:   one line each: name, DuckDB type, meaning
 
 Readable are `silver`, `null_partition` (silver's, with its `ingest_date`) and `quarantine`, each only as far as the
@@ -35,7 +35,8 @@ CONSTANTS: Final = {"watch_gap_cap_us": int(2 * HEARTBEAT_INTERVAL_S * 1_000_000
 
 _HEADER = re.compile(r"--\s(?P<key>[a-z]+):\s*(?P<value>.*)")
 _READ = re.compile(
-    r"(?P<source>[a-z_/0-9]+)(?:\s+(?P<before>-?\d+)d\.\.(?P<after>-?\d+)d)?(?P<linked>\s+linked by event_id)?"
+    r"(?P<source>[a-z_/0-9]+)(?:\s+(?P<before>-?\d+)d\.\.(?P<after>-?\d+)d)?"
+    r"(?P<linked>\s+linked by (?:event_id|session_id))?"
 )
 
 
@@ -43,7 +44,8 @@ _READ = re.compile(
 class Read:
     """One thing that a file reads: for date d, its dates from d + before to d + after.
 
-    `linked`: a changed date only matters to the others in the window where they share an event_id.
+    `linked`: a changed date only matters to the others in the window where rows of theirs share an id with changed
+    rows; `linked_dates.sql` finds those.
     """
 
     source: str

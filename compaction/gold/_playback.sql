@@ -1,7 +1,7 @@
 -- source:  playback
 -- grain:   one session's share of an hour: event_date × event_hour × session × viewer × title × device × country
 -- purpose: plays and watch seconds, with every event counted once; what all viewing tables are summed from.
--- reads:   silver -1d..1d, repeats -1d..1d
+-- reads:   silver -7d..7d linked by session_id, repeats -7d..7d linked by session_id
 -- columns:
 --   event_date       date of the events (UTC)
 --   event_hour       their hour, 0–23
@@ -19,15 +19,20 @@
 -- heartbeat interval; it goes to the date, hour, title and device of the event that starts the gap, also over midnight.
 -- Playing: after PLAY_START, RESUME and HEARTBEAT; after SEEK if the event before was; not after PAUSE and PLAY_STOP. The
 -- last event of a session starts no gap. Events are ordered by event_timestamp, then by position.
--- So that a date depends on its neighbours only: a session that is silent for the whole of the next date has ended, and a
--- SEEK whose session had nothing else on the same date and the one before is not playing.
-with events as (
+-- A session's events are looked for up to 7 days around a date, which is what a date depends on: a stray event of a clock
+-- that is days off starts a gap like any other.
+with wanted_sessions as (
+    select distinct session_id from silver where event_date in (select event_date from wanted)
+),
+
+events as (
     select
         event_date, event_timestamp, session_id, user_id, profile_id, title_id, device_type, country, region,
         event_type, topic, topic_id, kafka_partition, kafka_offset
     from silver
     where
         event_date is not null
+        and session_id in (select session_id from wanted_sessions)
         and not exists (
             select 1
             from repeats
@@ -64,8 +69,8 @@ watched as (
         case
             when
                 state in ('PLAY_START', 'RESUME', 'HEARTBEAT')
-                and date_diff('day', state_date, event_date) <= 1
-                and date_diff('day', event_date, next_date) <= 1
+                and date_diff('day', state_date, event_date) <= 7
+                and date_diff('day', event_date, next_date) <= 7
                 then least(date_diff('microsecond', event_timestamp, next_timestamp), watch_gap_cap_us)
             else 0
         end as watch_us

@@ -9,13 +9,14 @@
 --   event_date          its date
 --   ingest_timestamp    as in silver
 --
--- Only rows whose id occurs more than once are ranked. An id that a broken client sends a million times costs a sort, not
--- a million squared: of a date only the first row is compared with other dates.
+-- Ids are counted by their hash, a few bytes for each; only rows that share one are ranked, by id. An id that a broken
+-- client sends a million times costs a sort, not a million squared: of a date only the first row is compared with other
+-- dates.
 with shared as (
-    select event_id
+    select hash(event_id) as id_hash
     from silver
     where event_date is not null
-    group by event_id
+    group by hash(event_id)
     having count(*) > 1
 ),
 
@@ -24,7 +25,7 @@ candidates as (
         event_id, event_date, topic, topic_id, kafka_partition, kafka_offset, ingest_timestamp,
         coalesce(broker_timestamp, timestamptz '9999-12-31 00:00:00+00') as arrived
     from silver
-    where event_date is not null and event_id in (select event_id from shared)
+    where event_date is not null and hash(event_id) in (select id_hash from shared)
 ),
 
 ranked as (

@@ -108,6 +108,15 @@ def test_a_seek_after_midnight_plays_if_the_session_did_before(tmp_path, last, e
     assert expected == watched(lake)[NEXT]
 
 
+@pytest.mark.parametrize(("days", "expected"), [(1, 120.0), (2, 120.0), (5, 120.0), (7, 120.0), (8, 0.0)])
+def test_a_stray_event_of_a_clock_days_off_ends_a_gap_like_any_other(tmp_path, days, expected):
+    lake = lakes.make(tmp_path)
+    steps = [(0, "PLAY_START"), (days * 86_400, "PLAY_STOP")]
+    lakes.append(lake, "silver", lakes.session("2026-11-21T12:00:00", steps))
+    refresh(lake)
+    assert expected == watched(lake)[DAY]
+
+
 def test_sessions_of_the_same_time_do_not_mix(tmp_path):
     lake = lakes.make(tmp_path)
     for number, stop in enumerate((30, 50)):
@@ -293,17 +302,29 @@ def test_nothing_changed_means_nothing_committed(lake):
     assert before == versions(lake)
 
 
-def test_only_the_changed_date_and_its_neighbours_are_computed(lake):
+def test_only_the_changed_date_is_computed(lake):
     untouched = {f.path for f in live_files(lake.table("gold/title_daily"), lake.path("gold/title_daily"))}
     late = lakes.session("2026-11-10T15:00:00", [(0, "PLAY_START"), (30, "PLAY_STOP")], session_id="late")
     lakes.append(lake, "silver", late)
     done = how(refresh(lake))
-    assert ("incremental", 3) == done["title_daily"]
+    assert ("incremental", 1) == done["title_daily"]
     assert ("incremental", 1) == done["quality_scorecard"]
     assert ("full", 0) == done["top_titles"]
     assert 90.0 == watched(lake)[dt.date(2026, 11, 10)]
     now = {f.path for f in live_files(lake.table("gold/title_daily"), lake.path("gold/title_daily"))}
-    assert 17 == len(untouched & now)
+    assert 19 == len(untouched & now)
+
+
+def test_a_late_event_brings_in_the_other_dates_of_its_session(lake):
+    lakes.append(lake, "silver", [lakes.silver(at="2026-11-12T12:00:00", event_type="PLAY_STOP", session_id="on-7")])
+    lakes.append(lake, "silver", [lakes.silver(at="2026-11-07T12:02:00", event_type="HEARTBEAT", session_id="on-7")])
+    assert ("incremental", 2) == how(refresh(lake))["title_daily"]
+    assert 180.0 == watched(lake)[dt.date(2026, 11, 7)]  # 60, stopped for 60, then 120 of five days
+    lakes.append(lake, "silver", [lakes.silver(at="2026-11-08T11:59:00", event_type="HEARTBEAT", session_id="on-8")])
+    assert ("incremental", 1) == how(refresh(lake))["title_daily"]
+    incremental = everything(lake)
+    refresh(lake, full=True)
+    assert everything(lake) == incremental
 
 
 def test_a_repeat_on_another_date_brings_that_date_in(lake):

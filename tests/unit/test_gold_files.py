@@ -90,10 +90,10 @@ def test_sql_keeps_to_what_other_engines_have():
 
 
 def test_windows_add_up_through_sources():
-    needed = needed_dates({"title_daily": frozenset({day(10)})}, load())
-    assert {day(10)} == needed["playback"]
-    assert shift({day(10)}, -1, 1) == needed["repeats"]
-    assert shift({day(10)}, -4, 4) == needed["silver"]
+    needed = needed_dates({"title_daily": frozenset({day(20)})}, load())
+    assert {day(20)} == needed["playback"]
+    assert shift({day(20)}, -7, 7) == needed["repeats"]
+    assert shift({day(20)}, -10, 10) == needed["silver"]
 
 
 def test_a_changed_source_changes_the_fingerprint_of_its_readers(monkeypatch):
