@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import DeltaTable
 
 from sink.lake import Lake, store_trouble
+
+_READERS: Final = 16
 
 
 class LogGone(Exception):  # internal: callers fall back to reading everything
@@ -71,7 +74,8 @@ def commits(lake: Lake, name: str, after: int, upto: int) -> list[Commit]:
         StoreUnavailable: the store did not answer.
     """
     filesystem = lake.filesystem()
-    return [_commit(lake, name, version, filesystem) for version in range(after + 1, upto + 1)]
+    with ThreadPoolExecutor(_READERS) as pool:  # a day of flushes is thousands of small objects
+        return list(pool.map(lambda version: _commit(lake, name, version, filesystem), range(after + 1, upto + 1)))
 
 
 def live_files(handle: DeltaTable, root: str) -> list[DataFile]:
