@@ -19,9 +19,10 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 
 from compaction.delta_log import LogGone, commits, dates_of, live_files
 from compaction.rewrite import REWRITE_KEY, Plan, rewrite
+from compaction.workspace import MEMORY_LIMIT, workspace
 from schemas.tables import POSITION
 from sink.lake import Lake, store_trouble
-from sink.scan import connect, create_view
+from sink.scan import create_view
 
 DEDUPE_WINDOW_DAYS: Final = 3
 """Days between two dates up to which an event_id on both is one event; `gold/_repeats.sql` says the same."""
@@ -51,7 +52,7 @@ def dedupe(
     lake: Lake,
     *,
     now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
-    memory_limit: str = "2GB",
+    memory_limit: str = MEMORY_LIMIT,
     step: Callable[[str], None] = lambda name: None,
 ) -> Deduped:
     """Drop rows that repeat an event_id, in one atomic commit; look only where rows changed since the last time.
@@ -87,7 +88,7 @@ def dedupe(
     return Deduped(done.plan.rows.num_rows, looked_at[0], done.version, done.attempts)
 
 
-def count_repeats(lake: Lake, *, memory_limit: str = "2GB") -> int:
+def count_repeats(lake: Lake, *, memory_limit: str = MEMORY_LIMIT) -> int:
     """Return how many rows a dedupe would drop now; changes nothing."""
     handle = lake.table("silver")
     dates = _dates_to_read(lake, handle)
@@ -119,19 +120,18 @@ def _dates_to_read(lake: Lake, handle: DeltaTable) -> list[str]:
 def _plan(
     lake: Lake, handle: DeltaTable, dates: list[str], before: dt.datetime | None, memory_limit: str
 ) -> Plan | None:
-    con = connect(lake, memory_limit=memory_limit)
     wanted = set(dates)
-    create_view(
-        con, "silver", handle, [f.path for f in live_files(handle, lake.path("silver")) if f.partition in wanted]
-    )
-    con.register("wanted", pa.table({"event_date": pa.array(map(dt.date.fromisoformat, dates), pa.date32())}))
-    con.execute(f"create temp table repeats as {files('compaction').joinpath('gold/_repeats.sql').read_text()}")
-    position = ", ".join(field.name for field in POSITION)
-    rows: pa.Table = con.sql(
-        f"select {position}, event_date, ingest_timestamp from repeats "  # noqa: S608
-        "where $before is null or ingest_timestamp < cast($before as timestamptz)",
-        params={"before": before},
-    ).to_arrow_table()
+    near = [file.path for file in live_files(handle, lake.path("silver")) if file.partition in wanted]
+    with workspace(lake, memory_limit) as con:
+        create_view(con, "silver", handle, near)
+        con.register("wanted", pa.table({"event_date": pa.array(map(dt.date.fromisoformat, dates), pa.date32())}))
+        con.execute(f"create temp table repeats as {files('compaction').joinpath('gold/_repeats.sql').read_text()}")
+        position = ", ".join(field.name for field in POSITION)
+        rows: pa.Table = con.sql(
+            f"select {position}, event_date, ingest_timestamp from repeats "  # noqa: S608
+            "where $before is null or ingest_timestamp < cast($before as timestamptz)",
+            params={"before": before},
+        ).to_arrow_table()
     if rows.num_rows == 0:
         return None
     newest: dt.datetime = pc.max(rows["ingest_timestamp"]).as_py()

@@ -7,11 +7,8 @@ hash of the SQL, so that a table whose SQL changed is found without any and is b
 from __future__ import annotations
 
 import datetime as dt
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -25,11 +22,11 @@ from compaction import gold_files
 from compaction.delta_log import DataFile, live_files
 from compaction.gold_changes import Base, Changes, dates_in, open_base, seen_versions
 from compaction.gold_files import GoldFile
+from compaction.workspace import MEMORY_LIMIT, workspace
 from schemas.errors import CommitConflict, LakeNotFound
 from sink.lake import Lake, store_trouble
-from sink.scan import connect, create_view
+from sink.scan import create_view
 
-MEMORY_LIMIT: Final = "2GB"
 CHUNK_ROWS: Final = 4_000_000
 """Silver rows of the dates that are computed at once: bounds memory whatever the size of the lake."""
 
@@ -79,7 +76,8 @@ def refresh(
     lake.require()
     dated = [file for file in declared.values() if file.is_dated]
     whole = [file for file in declared.values() if not file.is_dated and not file.is_source]
-    with _workspace(lake, memory_limit) as con:
+    with workspace(lake, memory_limit) as con:
+        _add_constants(con)
         done = _refresh_dated(lake, con, declared, dated, full, chunk_rows)
         done += [_refresh_whole(lake, con, declared, file, full) for file in whole]
     return done
@@ -101,25 +99,14 @@ def pending(lake: Lake) -> dict[str, int | None]:
             handles[name] = lake.table(f"gold/{name}")
         except LakeNotFound:
             handles[name] = None
-    with _workspace(lake, MEMORY_LIMIT) as con:
+    with workspace(lake) as con:
         plan = _plan(lake, con, declared, handles, full=False)
     return {name: None if name in plan.rebuilt else len(dates) for name, dates in plan.stale.items()}
 
 
-@contextmanager
-def _workspace(lake: Lake, memory_limit: str) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Give a connection that spills to a folder of its own, gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="playlake-gold-"))
-    con = connect(lake, memory_limit=memory_limit)
-    try:
-        con.execute("set temp_directory = $1", [str(folder)])
-        con.execute("set preserve_insertion_order = false")
-        constants = ", ".join(f"{value} as {name}" for name, value in gold_files.CONSTANTS.items())
-        con.execute(f"create view constants as select {constants}")
-        yield con
-    finally:
-        con.close()
-        shutil.rmtree(folder, ignore_errors=True)
+def _add_constants(con: duckdb.DuckDBPyConnection) -> None:
+    constants = ", ".join(f"{value} as {name}" for name, value in gold_files.CONSTANTS.items())
+    con.execute(f"create view constants as select {constants}")
 
 
 # ---------------------------------------------------------------- tables by date

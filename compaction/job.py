@@ -14,8 +14,9 @@ from typing import Any
 from compaction import gold_files
 from compaction.compact import RETENTION, TARGET_FILE_BYTES, compact, plan, vacuum
 from compaction.dedupe import count_repeats, dedupe
-from compaction.gold import MEMORY_LIMIT, pending, refresh
+from compaction.gold import pending, refresh
 from compaction.repair import preview, repair
+from compaction.workspace import MEMORY_LIMIT
 from schemas.tables import TABLES
 from sink.lake import Lake
 

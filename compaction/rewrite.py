@@ -21,10 +21,11 @@ from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
 from compaction.delta_log import Commit, commits, live_files
+from compaction.workspace import workspace
 from schemas.errors import CommitConflict, TerminalError
 from schemas.tables import POSITION
 from sink.lake import Lake, store_trouble, writer_properties
-from sink.scan import connect, create_view
+from sink.scan import create_view
 
 REWRITE_KEY: Final = "playlake.rewrite"
 """Name in `commitInfo` under which a rewrite keeps its id."""
@@ -239,10 +240,10 @@ def _difference(lake: Lake, planned_on: int, commit: Commit, plan: Plan, sets: t
     row hashes, so that order does not matter), and set columns must hold the plan's values.
     """
     handle = lake.table("silver", planned_on)
-    con = connect(lake)
-    con.register("plan", plan.rows)
-    took = _fingerprint(con, handle, [file.path for file in commit.removed], sets)
-    put = _fingerprint(con, handle, [file.path for file in commit.added], sets)
+    with workspace(lake) as con:
+        con.register("plan", plan.rows)
+        took = _fingerprint(con, handle, [file.path for file in commit.removed], sets)
+        put = _fingerprint(con, handle, [file.path for file in commit.added], sets)
     planned = plan.rows.num_rows
     if took[False].all_columns != put[False].all_columns:
         return f"rows outside of the plan: {took[False].rows} before, {put[False].rows} after, or changed"

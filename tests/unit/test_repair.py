@@ -5,11 +5,11 @@ import datetime as dt
 import pytest
 from deltalake import DeltaTable
 
-from compaction import rewrite as rewriting
 from compaction.delta_log import commits
 from compaction.repair import preview, repair
 from compaction.rewrite import Plan, RewriteMismatch, revert, rewrite
 from schemas.errors import CommitConflict
+from sink.scan import connect, create_view
 from tests import lakes
 
 NOON = dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC)
@@ -245,8 +245,8 @@ def test_statistics_of_repaired_files_name_no_user(tmp_path):
 
 
 def _everything(lake, handle: DeltaTable, set_country: str | None = None) -> Plan:
-    con = rewriting.connect(lake)
-    rewriting.create_view(con, "silver", handle)
+    con = connect(lake)
+    create_view(con, "silver", handle)
     rows = con.sql(
         "select topic, topic_id, kafka_partition, kafka_offset, cast($1 as text) as country "
         "from silver where event_id <> 'other'",
