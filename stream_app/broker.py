@@ -1,7 +1,8 @@
-"""Ask the broker about a topic before a worker starts: is it there, which id has it, how far does it reach."""
+"""Ask the broker about a topic: is it there, which id has it, how far does it reach."""
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -11,11 +12,26 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from schemas.errors import BrokerUnavailable, ConfigError, TopicNotFound
+from schemas.errors import BrokerUnavailable, ConfigError, TerminalError, TopicNotFound
 from sink.positions import NO_TOPIC_ID
 
 _TIMEOUT_S: Final = 5.0
 _BUILT_IN_BROKER: Final = "mockCluster"
+NO_TOPIC_CODES: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
+"""What Kafka and its client say of a topic or Kafka partition that is not there."""
+_BROKER_AWAY_CODES: Final = (
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._RESOLVE,
+    KafkaError._TIMED_OUT,
+    KafkaError._TRANSPORT,
+    KafkaError.BROKER_NOT_AVAILABLE,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NETWORK_EXCEPTION,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError.REQUEST_TIMED_OUT,
+)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -101,6 +117,59 @@ def wait_for_topic(
                 reason = str(error)
                 on_wait(reason)
             sleep(random.uniform(0.5, 1.5))  # noqa: S311  # jitter, no secret
+
+
+def watermarks(
+    asking: Consumer, topic: str, kafka_partition: int, should_give_up: Callable[[], bool]
+) -> tuple[int, int]:
+    """Return the first offset that a Kafka partition still has and the one that a next record would get.
+
+    Waits while the broker is away or has no leader for it.
+
+    Args:
+        asking: any client.
+        topic: the topic.
+        kafka_partition: of it.
+        should_give_up: asked after each try.
+
+    Raises:
+        TopicNotFound: the broker answered, and it has no such topic or Kafka partition.
+        TerminalError: the broker refuses to say.
+        BrokerUnavailable: given up.
+    """
+    place = f"{topic}[{kafka_partition}]"
+    is_told = False
+    while True:
+        try:
+            low, high = asking.get_watermark_offsets(TopicPartition(topic, kafka_partition), _TIMEOUT_S)
+            return low, high
+        except KafkaException as error:
+            reason: KafkaError = error.args[0]
+            if reason.code() in NO_TOPIC_CODES:  # said from memory, also while no broker answers
+                if _is_gone(asking, topic, kafka_partition):
+                    raise topic_gone(place) from error
+            elif reason.code() not in _BROKER_AWAY_CODES:
+                raise TerminalError(f"the broker does not tell the offsets of {place}: {reason.str()}") from error
+            if should_give_up():
+                raise BrokerUnavailable(f"the broker did not tell the offsets of {place}: {reason.str()}") from error
+            if not is_told:
+                _log.warning("waiting for the broker to tell the offsets of %s: %s", place, reason.str())
+                is_told = True
+            time.sleep(random.uniform(0.2, 1.0))  # noqa: S311  # jitter, no secret
+
+
+def topic_gone(place: str) -> TopicNotFound:
+    """Return the error for a Kafka partition (`topic[number]`) that was there and no longer is."""
+    return TopicNotFound(f"the broker no longer has {place}: was the topic deleted? nothing more was acknowledged")
+
+
+def _is_gone(asking: Consumer, topic: str, kafka_partition: int) -> bool:
+    """Return whether a broker answers that it has no such Kafka partition."""
+    try:
+        found = asking.list_topics(topic, _TIMEOUT_S).topics[topic]
+    except KafkaException:
+        return False
+    return kafka_partition not in found.partitions
 
 
 def _topic_id(admin: AdminClient, name: str, cluster_id: str | None) -> str:

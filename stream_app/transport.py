@@ -37,14 +37,15 @@ from faust.transport import base
 from faust.types import TP, ConsumerMessage
 from yarl import URL
 
-from schemas.errors import OffsetsGone, PlaylakeError, TerminalError, TopicNotFound
+from schemas.errors import OffsetsGone, PlaylakeError, TerminalError
+from stream_app.broker import NO_TOPIC_CODES, topic_gone, watermarks
 from stream_app.records import to_records
 from stream_app.tableless import SilentProducer, TablelessConsumer
 
 _FETCH_ROWS: Final = 25_000
 _POLL_S: Final = 0.1
 _HANDED_OVER_BYTES: Final = 16 << 20
-_WATERMARK_TIMEOUT_S: Final = 10.0
+_COMMITTED_TIMEOUT_S: Final = 10.0
 _TROUBLE_TOLD_S: Final = 30.0
 _log = logging.getLogger(__name__)
 _librdkafka_log = logging.getLogger("librdkafka")
@@ -252,10 +253,8 @@ class Consumer(TablelessConsumer):
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             tp = TP(message.topic(), message.partition())
             raise offsets_gone(tp, self._assigned[tp].last_fetched + 1, *self._watermarks(tp))
-        if error.code() in (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION):
-            raise TopicNotFound(
-                f"the broker no longer has {place}: was the topic deleted? nothing more was acknowledged"
-            )
+        if error.code() in NO_TOPIC_CODES:
+            raise topic_gone(place)
         if error.fatal():
             raise TerminalError(f"the Kafka client gave up on {place}: {error.str()}")
         _log.warning("broker: %s: %s", place, error.str())
@@ -374,8 +373,7 @@ class Consumer(TablelessConsumer):
             return None
 
     def _watermarks(self, tp: TP) -> tuple[int, int]:
-        low, high = self._asking.get_watermark_offsets(TopicPartition(tp.topic, tp.partition), _WATERMARK_TIMEOUT_S)
-        return low, high
+        return watermarks(self._asking, tp.topic, tp.partition, self._closing.is_set)
 
     # ---------------------------------------------------------------- positions
 
@@ -420,7 +418,7 @@ class Consumer(TablelessConsumer):
         """
         parts = [TopicPartition(topic, number) for number in partitions]
         try:
-            answers = self._asking.committed(parts, timeout=_WATERMARK_TIMEOUT_S)
+            answers = self._asking.committed(parts, timeout=_COMMITTED_TIMEOUT_S)
         except KafkaException:
             return {}
         return {part.partition: part.offset for part in answers if part.offset >= 0}
