@@ -22,7 +22,7 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from compaction.delta_log import Commit, commits, live_files
 from compaction.workspace import workspace
-from schemas.errors import CommitConflict, TerminalError
+from schemas.errors import CommitConflict, RewriteMismatch
 from schemas.tables import POSITION
 from sink.lake import Lake, store_trouble, writer_properties
 from sink.scan import create_view
@@ -32,10 +32,6 @@ REWRITE_KEY: Final = "playlake.rewrite"
 
 _POSITION: Final = tuple(field.name for field in POSITION)
 _MAX_ATTEMPTS: Final = 12
-
-
-class RewriteMismatch(TerminalError):
-    """A rewrite's commit did not hold what was planned. It was undone before this was raised."""
 
 
 @dataclass(frozen=True)

@@ -12,16 +12,12 @@ from typing import Any, Final, TypeVar
 import duckdb
 import pyarrow as pa
 
-from schemas.errors import TerminalError
+from schemas.errors import QueryError
 
 _T = TypeVar("_T")
 _BATCH_ROWS: Final = 10_000
 _WORD: Final = re.compile(r"[A-Za-z]+")
 _OPTIONS: Final = re.compile(r"\(\s*(?:analyze|format)\b[\w\s,]*\)", re.IGNORECASE)
-
-
-class QueryError(TerminalError):
-    """The SQL can't be run: it is wrong, or it does more than read."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@
         ├── TopicRecreated        the topic's id is not the one whose records the lake holds
         ├── OffsetsGone           the topic no longer has records that the lake needs next
         ├── FenceLost             another writer claimed a Kafka partition that this one was writing
-        └── CommitConflict        a table kept being changed by others while one commit was tried again
+        ├── CommitConflict        a table kept being changed by others while one commit was tried again
+        ├── RewriteMismatch       a repair or dedupe put back other rows than it took out; it was taken back at once
+        └── QueryError            a user's SQL can't be answered, or asks for more than to read the lake
 
 Bad *data* is never an exception: it is a quarantine row with its reasons. A bug is any exception outside of this tree:
 it stops the worker, with nothing acknowledged.
@@ -71,3 +73,11 @@ class FenceLost(TerminalError):
 
 class CommitConflict(TerminalError):
     """A table kept being changed by others while one commit was tried again and again."""
+
+
+class RewriteMismatch(TerminalError):
+    """A rewrite of rows committed something other than it planned. Its commit was taken back at once."""
+
+
+class QueryError(TerminalError):
+    """A user's SQL can't be answered, or it asks for something other than to read the lake."""
