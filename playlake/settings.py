@@ -88,6 +88,7 @@ class VerbSettings(BaseSettings):
     model_config = SettingsConfigDict(
         frozen=True,
         env_prefix="PLAYLAKE_",
+        env_prefix_target="all",  # aliases, too: PLAYLAKE_JSON, not JSON
         extra="ignore",
         cli_kebab_case=True,
         cli_implicit_flags="toggle",
@@ -196,8 +197,9 @@ def _from_file(cls: type[VerbSettings]) -> dict[str, Any]:
         raise ConfigError(f"the settings file {path} can't be read: {error}") from None
     shared = {key: value for key, value in content.items() if not isinstance(value, dict)}
     own = content.get(cls.verb, {})
-    unknown = [key for key in own if key.replace("-", "_") not in cls.model_fields]
+    names = {field.alias or name for name, field in cls.model_fields.items()}
+    unknown = [key for key in own if key.replace("-", "_") not in names]
     if unknown:
         raise ConfigError(f"{path}: [{cls.verb}] has no setting {unknown[0]!r}; see `playlake {cls.verb} --help`")
     merged = {**shared, **own}
-    return {name: value for key, value in merged.items() if (name := key.replace("-", "_")) in cls.model_fields}
+    return {name: value for key, value in merged.items() if (name := key.replace("-", "_")) in names}
