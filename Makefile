@@ -2,6 +2,7 @@
 EVENTS ?= 200000
 LAKE ?=
 ARGS ?=
+JOBS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test fault lint bench clean
@@ -13,11 +14,11 @@ help: ## list the recipes
 demo: ## everything once, nothing else installed (EVENTS=200000 LAKE=folder)
 	tools/run playlake demo --events $(EVENTS) $(if $(LAKE),--lake '$(LAKE)')
 
-test: ## all tests, against a real Apache Kafka (ARGS='-k verify')
-	tools/run --dev pytest $(ARGS)
+test: ## all tests, against a real Apache Kafka (ARGS='-k verify' JOBS=4)
+	tools/run --dev pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 fault: ## the fault suite with 20 seeds each, for hours (ARGS='--seed 7' for one)
-	tools/run --dev pytest tests/fault $(or $(ARGS),--seeds 20)
+	tools/run --dev pytest -n $(JOBS) --dist worksteal tests/fault $(or $(ARGS),--seeds 20)
 
 lint: ## ruff, mypy, import rules
 	tools/run --dev ruff check .

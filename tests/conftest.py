@@ -31,6 +31,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=None, help="fault suite: run this seed alone")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """With `-n 4` (pytest-xdist), start one broker before the processes that share it."""
+    is_shared = bool(getattr(session.config.option, "tx", None)) and not hasattr(session.config, "workerinput")
+    if not is_shared or session.config.option.collectonly:
+        return
+    found = _find(session.config)
+    if isinstance(found, brokers.Broker):
+        os.environ[brokers.BOOTSTRAP_VARIABLE] = found.bootstrap
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start the broker before the first test, so that fetching it the first time is not on any test's clock."""
     needs_broker = any("broker" in getattr(item, "fixturenames", ()) for item in session.items)
