@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -83,10 +83,22 @@ def plan(lake: Lake, target_file_bytes: int = TARGET_FILE_BYTES) -> list[Candida
     return found
 
 
-def compact(lake: Lake, table: str, target_file_bytes: int = TARGET_FILE_BYTES) -> Compacted:
+def compact(
+    lake: Lake,
+    table: str,
+    target_file_bytes: int = TARGET_FILE_BYTES,
+    *,
+    step: Callable[[str], None] = lambda name: None,
+) -> Compacted:
     """Merge a table's small files, one atomic commit for each lake partition that is worth it.
 
     Idempotent: a second run finds nothing worth it. Safe beside writers and other compactions.
+
+    Args:
+        lake: where.
+        table: one of `TABLES`.
+        target_file_bytes: how large files should become.
+        step: called with `before compact` and `after compact` around each commit: fault points of tests.
 
     Raises:
         LakeNotFound, IncompatibleLake, StoreUnavailable: as `Lake.table`.
@@ -96,8 +108,10 @@ def compact(lake: Lake, table: str, target_file_bytes: int = TARGET_FILE_BYTES) 
     before = live_files(handle, root)
     done = left = 0
     for candidate in candidates(table, before, target_file_bytes):
+        step("before compact")
         if _compact_partition(handle, root, table, candidate.partition, target_file_bytes):
             done += 1
+            step("after compact")
         else:
             left += 1
     _checkpoint(lake, table, handle)

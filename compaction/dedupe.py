@@ -80,7 +80,7 @@ def dedupe(
 
     rewrite_id = f"{_ID_PREFIX}{now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
     handle = lake.table("silver")
-    done = rewrite(lake, make_plan, rewrite_id=rewrite_id, sets=None, step=step)
+    done = rewrite(lake, make_plan, what="dedupe", rewrite_id=rewrite_id, sets=None, step=step)
     if done is None:
         if looked_at[0]:
             _remember(lake, handle)

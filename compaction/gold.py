@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -53,7 +53,12 @@ class Refreshed:
 
 
 def refresh(
-    lake: Lake, *, full: bool = False, memory_limit: str = MEMORY_LIMIT, chunk_rows: int = CHUNK_ROWS
+    lake: Lake,
+    *,
+    full: bool = False,
+    memory_limit: str = MEMORY_LIMIT,
+    chunk_rows: int = CHUNK_ROWS,
+    step: Callable[[str], None] = lambda name: None,
 ) -> list[Refreshed]:
     """Bring all gold tables up to the newest silver and quarantine.
 
@@ -64,6 +69,7 @@ def refresh(
         full: build everything anew.
         memory_limit: DuckDB's.
         chunk_rows: silver rows of the dates that are computed at once.
+        step: called with `before gold` and `after gold` around each table's commit: fault points of tests.
 
     Returns:
         One entry a table, in the order in which they were written.
@@ -78,8 +84,8 @@ def refresh(
     whole = [file for file in declared.values() if not file.is_dated and not file.is_source]
     with workspace(lake, memory_limit) as con:
         _add_constants(con)
-        done = _refresh_dated(lake, con, declared, dated, full, chunk_rows)
-        done += [_refresh_whole(lake, con, declared, file, full) for file in whole]
+        done = _refresh_dated(lake, con, declared, dated, full, chunk_rows, step)
+        done += [_refresh_whole(lake, con, declared, file, full, step) for file in whole]
     return done
 
 
@@ -152,6 +158,7 @@ def _refresh_dated(
     tables: list[GoldFile],
     full: bool,
     chunk_rows: int,
+    step: Callable[[str], None],
 ) -> list[Refreshed]:
     done: dict[str, Refreshed] = {}
     for _ in range(_MAX_ATTEMPTS):
@@ -164,7 +171,7 @@ def _refresh_dated(
             is_full = name in plan.rebuilt
             fingerprint = gold_files.fingerprint(name, declared)
             entries = {f"{base.txn}@{fingerprint}": base.handle.version() for base in plan.bases.values()}
-            if _write(handles[name], results[name], None if is_full else dates, entries):
+            if _write(handles[name], results[name], None if is_full else dates, entries, step):
                 how = "full" if is_full else "incremental"
                 spent = seconds[name] + time.perf_counter() - started
                 done[name] = Refreshed(name, how, len(dates), results[name].num_rows, spent)
@@ -255,7 +262,12 @@ def _all_dates(con: duckdb.DuckDBPyConnection, bases: Mapping[str, Base]) -> fro
 
 
 def _refresh_whole(
-    lake: Lake, con: duckdb.DuckDBPyConnection, declared: Mapping[str, GoldFile], file: GoldFile, full: bool
+    lake: Lake,
+    con: duckdb.DuckDBPyConnection,
+    declared: Mapping[str, GoldFile],
+    file: GoldFile,
+    full: bool,
+    step: Callable[[str], None],
 ) -> Refreshed:
     started = time.perf_counter()
     fingerprint = gold_files.fingerprint(file.name, declared)
@@ -271,7 +283,7 @@ def _refresh_whole(
         for name, source in sources.items():
             create_view(con, name.removeprefix("gold/"), source)
         rows = _run(con, file)
-        if _write(handle, rows, None, entries):
+        if _write(handle, rows, None, entries, step):
             return Refreshed(file.name, "full", 0, rows.num_rows, time.perf_counter() - started)
     raise CommitConflict(
         f"other refreshes of {lake.path(f'gold/{file.name}')} got in between at each of {_MAX_ATTEMPTS} tries"
@@ -297,7 +309,13 @@ def _schema(con: duckdb.DuckDBPyConnection, file: GoldFile) -> pa.Schema:
     return con.sql(f"select {typed} where false").to_arrow_table().schema
 
 
-def _write(handle: DeltaTable, rows: pa.Table, dates: frozenset[dt.date] | None, entries: Mapping[str, int]) -> bool:
+def _write(
+    handle: DeltaTable,
+    rows: pa.Table,
+    dates: frozenset[dt.date] | None,
+    entries: Mapping[str, int],
+    step: Callable[[str], None],
+) -> bool:
     """Commit a gold table's rows: those of `dates`, or all.
 
     The handle is the one on which it was decided what to compute, so that a refresh that came in between is noticed: it
@@ -309,6 +327,7 @@ def _write(handle: DeltaTable, rows: pa.Table, dates: frozenset[dt.date] | None,
     properties = CommitProperties(
         app_transactions=[Transaction(app_id, version) for app_id, version in entries.items()]
     )
+    step("before gold")
     try:
         if dates is None:
             write_deltalake(handle, rows, mode="overwrite", schema_mode="overwrite", commit_properties=properties)
@@ -321,6 +340,7 @@ def _write(handle: DeltaTable, rows: pa.Table, dates: frozenset[dt.date] | None,
         return False
     except (OSError, DeltaError) as error:
         raise store_trouble(handle.table_uri, error) from error
+    step("after gold")
     return True
 
 

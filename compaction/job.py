@@ -46,6 +46,7 @@ def run(
     target_file_bytes: int = TARGET_FILE_BYTES,
     memory_limit: str = MEMORY_LIMIT,
     should_vacuum: bool = True,
+    step: Callable[[str], None] | None = None,
 ) -> Iterator[Step]:
     """Do the job once, yielding each step when it is done.
 
@@ -56,16 +57,18 @@ def run(
         target_file_bytes: how large compacted files should become.
         memory_limit: DuckDB's, for dedupe and gold.
         should_vacuum: whether to look for files to delete, which lists every folder of the lake.
+        step: called with a name before and after each commit (`before repair`, `after gold` …): fault points of tests.
 
     Raises:
         LakeNotFound, IncompatibleLake, StoreUnavailable, CommitConflict, RewriteMismatch: from the step that failed;
             those before it are done.
     """
     lake.require()
-    yield run_repair(lake)
-    yield _timed("dedupe", lambda: _dedupe(lake, memory_limit))
-    yield _timed("compact", lambda: _compact(lake, target_file_bytes))
-    yield run_gold(lake, memory_limit=memory_limit)
+    step = step or _no_fault
+    yield run_repair(lake, step=step)
+    yield _timed("dedupe", lambda: _dedupe(lake, memory_limit, step))
+    yield _timed("compact", lambda: _compact(lake, target_file_bytes, step))
+    yield run_gold(lake, memory_limit=memory_limit, step=step)
     if should_vacuum:
         yield _timed("vacuum", lambda: _vacuum(lake, dry_run=False))
 
@@ -86,14 +89,23 @@ def outlook(
     yield _timed("vacuum", lambda: _vacuum(lake, dry_run=True))
 
 
-def run_repair(lake: Lake) -> Step:
+def _no_fault(name: str) -> None: ...
+
+
+def run_repair(lake: Lake, *, step: Callable[[str], None] | None = None) -> Step:
     """Do the job's first step alone; raises what `compaction.repair.repair` does."""
-    return _timed("repair", lambda: _repair(lake))
+    return _timed("repair", lambda: _repair(lake, step or _no_fault))
 
 
-def run_gold(lake: Lake, *, full: bool = False, memory_limit: str = MEMORY_LIMIT) -> Step:
+def run_gold(
+    lake: Lake,
+    *,
+    full: bool = False,
+    memory_limit: str = MEMORY_LIMIT,
+    step: Callable[[str], None] | None = None,
+) -> Step:
     """Do the job's gold step alone; raises what `compaction.gold.refresh` does."""
-    return _timed("gold", lambda: _gold(lake, full, memory_limit))
+    return _timed("gold", lambda: _gold(lake, full, memory_limit, step or _no_fault))
 
 
 def versions(lake: Lake) -> dict[str, int]:
@@ -110,8 +122,8 @@ def _timed(name: str, step: Callable[[], _Outcome]) -> Step:
     return Step(name, line, changed, detail, time.perf_counter() - started)
 
 
-def _repair(lake: Lake) -> _Outcome:
-    done = repair(lake)
+def _repair(lake: Lake, step: Callable[[str], None]) -> _Outcome:
+    done = repair(lake, step=step)
     sources = ", ".join(f"{rows:,} from the {source}" for source, rows in sorted(done.rows.items()))
     stay = f"{_count(done.left, 'row')} in the null partition"
     line = f"{_count(done.total, 'row')} got a date ({sources}); {stay}" if done.total else f"nothing to repair; {stay}"
@@ -130,8 +142,8 @@ def _would_repair(lake: Lake) -> _Outcome:
     return line, total > 0, {"rows": by_source, "total": total, "left": lost}
 
 
-def _dedupe(lake: Lake, memory_limit: str) -> _Outcome:
-    done = dedupe(lake, memory_limit=memory_limit)
+def _dedupe(lake: Lake, memory_limit: str, step: Callable[[str], None]) -> _Outcome:
+    done = dedupe(lake, memory_limit=memory_limit, step=step)
     dropped = f"{_count(done.rows, 'repeated event')} dropped" if done.rows else "no repeated events"
     return f"{dropped}; {_count(done.dates, 'date')} looked at", done.rows > 0, asdict(done)
 
@@ -141,8 +153,8 @@ def _would_dedupe(lake: Lake, memory_limit: str) -> _Outcome:
     return f"{_count(rows, 'repeated event')} would be dropped", rows > 0, {"rows": rows}
 
 
-def _compact(lake: Lake, target_file_bytes: int) -> _Outcome:
-    done = [compact(lake, name, target_file_bytes) for name in TABLES]
+def _compact(lake: Lake, target_file_bytes: int, step: Callable[[str], None]) -> _Outcome:
+    done = [compact(lake, name, target_file_bytes, step=step) for name in TABLES]
     before, after = (sum(getattr(table, key) for table in done) for key in ("files_before", "files_after"))
     partitions = sum(table.partitions for table in done)
     left = sum(table.left for table in done)
@@ -161,8 +173,8 @@ def _would_compact(lake: Lake, target_file_bytes: int) -> _Outcome:
     return line, bool(found), {"candidates": [asdict(candidate) for candidate in found]}
 
 
-def _gold(lake: Lake, full: bool, memory_limit: str) -> _Outcome:
-    done = refresh(lake, full=full, memory_limit=memory_limit)
+def _gold(lake: Lake, full: bool, memory_limit: str, step: Callable[[str], None]) -> _Outcome:
+    done = refresh(lake, full=full, memory_limit=memory_limit, step=step)
     changed = [table for table in done if table.how != "unchanged"]
     dates = max((table.dates for table in done), default=0)
     if changed:

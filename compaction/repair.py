@@ -112,6 +112,7 @@ def repair(
     done = rewrite(
         lake,
         lambda handle, before: _plan(lake, handle, before, repair_id),
+        what="repair",
         rewrite_id=repair_id,
         sets=_SETS,
         step=step,

@@ -65,6 +65,7 @@ def rewrite(
     lake: Lake,
     make_plan: Callable[[DeltaTable, dt.datetime | None], Plan | None],
     *,
+    what: str,
     rewrite_id: str,
     sets: Mapping[str, str] | None,
     pause: Callable[[int], None] | None = None,
@@ -76,10 +77,11 @@ def rewrite(
         lake: whose silver table is rewritten.
         make_plan: called with a handle and a time; returns the plan on that version, for rows ingested before that time
             only (None: all), or None when there is nothing to do.
+        what: `repair` or `dedupe`, for `step`.
         rewrite_id: unique; kept in the commit.
         sets: for an update, silver's column → SQL over `t` (the table) and `s` (the plan's rows); None deletes.
         pause: waits before the next attempt; None is a jittered, growing moment.
-        step: called with `planned` and `committed`: fault points of tests.
+        step: called with `before repair` (planned, not committed) and `after repair`: fault points of tests.
 
     Returns:
         What was done, or None when the plan was empty.
@@ -99,7 +101,7 @@ def rewrite(
         if plan is None:  # what came in meanwhile is older than all that was planned: a clock far behind
             before = None
             continue
-        step("planned")
+        step(f"before {what}")
         try:
             _commit(lake, handle, plan, rewrite_id, sets)
         except CommitFailedError:
@@ -108,7 +110,7 @@ def rewrite(
             continue
         except (OSError, DeltaError) as error:
             raise store_trouble(lake.path("silver"), error) from error
-        step("committed")
+        step(f"after {what}")
         commit = _find(lake, rewrite_id, planned_on)
         difference = _difference(lake, planned_on, commit, plan, tuple(sets) if sets is not None else None)
         if difference:

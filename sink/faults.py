@@ -1,11 +1,13 @@
-"""Fault points: a worker told through its environment to die, or to stop, at a named step of the writer.
+"""Fault points: a worker or a compaction told through its environment to die, or to stop, at a named step.
 
     PLAYLAKE_FAULT="after bronze"            SIGKILL at the first time that step is reached
     PLAYLAKE_FAULT="before silver@3"         at the third time
     PLAYLAKE_FAULT="after quarantine@2=stop" SIGSTOP instead, as a paused machine would be
 
-The steps are those that `LakeWriter` names: before and after each table's commit of a flush (`bronze`, `quarantine`,
-`silver`), of a claim (`claim silver` …) and of `trim quarantine`. Without the variable nothing is called.
+A worker's steps are those that `LakeWriter` names: before and after each table's commit of a flush (`bronze`,
+`quarantine`, `silver`), of a claim (`claim silver` …) and of `trim quarantine`. A compaction's are before and after
+each commit of `repair`, `dedupe`, `compact` (a lake partition) and `gold` (a table). Without the variable nothing is
+called.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ _SIGNALS: Final = {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}
 
 
 def fault_point(text: str | None) -> Callable[[str], None] | None:
-    """Return what `LakeWriter` is to call at its steps; None for none.
+    """Return what `LakeWriter` or the compaction job is to call at its steps; None for none.
 
     Args:
         text: the variable's value.

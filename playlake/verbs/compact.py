@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 from pydantic import Field
@@ -15,6 +16,7 @@ from compaction import job
 from compaction.compact import TARGET_FILE_BYTES
 from playlake.settings import Duration, Size, VerbSettings
 from schemas.errors import CommitConflict, TransientError
+from sink.faults import VARIABLE, fault_point
 from sink.lake import Lake
 
 _VACUUM_EVERY_S = 86400.0
@@ -50,11 +52,12 @@ def run(settings: Settings) -> int:
         steps = job.outlook(lake, target_file_bytes=settings.target_file_bytes, memory_limit=memory_limit)
         show(steps, settings.as_json)
         return 0
+    step = fault_point(os.environ.get(VARIABLE))
     if settings.every is None:
-        steps = job.run(lake, target_file_bytes=settings.target_file_bytes, memory_limit=memory_limit)
+        steps = job.run(lake, target_file_bytes=settings.target_file_bytes, memory_limit=memory_limit, step=step)
         show(steps, settings.as_json)
         return 0
-    _loop(lake, settings, settings.every, memory_limit)
+    _loop(lake, settings, settings.every, memory_limit, step)
     return 0
 
 
@@ -69,7 +72,9 @@ def show(steps: Iterable[job.Step], as_json: bool) -> None:
         print(json.dumps(done, default=str), flush=True)
 
 
-def _loop(lake: Lake, settings: Settings, every_s: float, memory_limit: str) -> None:
+def _loop(
+    lake: Lake, settings: Settings, every_s: float, memory_limit: str, step: Callable[[str], None] | None
+) -> None:
     """Compact until interrupted. What is away or in the way for now is said, and tried again next time."""
     seen: dict[str, int] | None = None
     vacuumed_at: float | None = None
@@ -88,6 +93,7 @@ def _loop(lake: Lake, settings: Settings, every_s: float, memory_limit: str) -> 
                     target_file_bytes=settings.target_file_bytes,
                     memory_limit=memory_limit,
                     should_vacuum=is_vacuum_due,
+                    step=step,
                 )
                 show(steps, settings.as_json)
                 vacuumed_at = time.monotonic() if is_vacuum_due else vacuumed_at

@@ -104,7 +104,7 @@ def test_rows_appended_while_a_dedupe_runs_are_kept_and_looked_at_next_time(tmp_
     later[1]["ingest_timestamp"] = later[0]["ingest_timestamp"]
 
     def append(name: str) -> None:
-        if name == "planned":
+        if name == "before dedupe":
             lakes.append(lake, "silver", later, txn=("playback/x/0", 9))
 
     first = dedupe(lake, step=append)
@@ -120,7 +120,7 @@ def test_a_dedupe_that_stepped_back_finishes_next_time(tmp_path):
     appends = iter([[lakes.silver(event_id="c", ingest="2026-11-21T12:00:05")]])
 
     def append(name: str) -> None:
-        if name == "planned":
+        if name == "before dedupe":
             for rows in appends:
                 lakes.append(lake, "silver", rows)
                 break

@@ -131,7 +131,7 @@ def test_rows_appended_while_a_repair_runs_are_neither_lost_nor_a_reason_to_retr
     later = [lakes.undated(event_id="new", ingest="2026-11-21T12:00:05"), lakes.silver(event_id="dated")]
 
     def append(name: str) -> None:
-        if name == "planned":
+        if name == "before repair":
             lakes.append(lake, "silver", later, txn=("playback/x/0", 7))
 
     done = repair(lake, step=append)
@@ -153,13 +153,13 @@ def test_an_append_of_earlier_rows_makes_a_repair_step_back_behind_them(tmp_path
 
     def append(name: str) -> None:
         seen.append(name)
-        if name == "planned":
+        if name == "before repair":
             for rows in appends:
                 lakes.append(lake, "silver", rows)
                 break
 
     done = repair(lake, step=append)
-    assert ["planned", "planned", "committed"] == seen
+    assert ["before repair", "before repair", "after repair"] == seen
     assert (1, 2, 2) == (done.total, done.left, done.attempts)
     assert [("a",)] == lakes.rows(lake, "select event_id from silver where event_date is not null")
     assert 2 == repair(lake).total
@@ -172,7 +172,7 @@ def test_a_compaction_in_between_makes_a_repair_plan_anew_and_doubles_nothing(tm
     compactions = iter([1])
 
     def compact(name: str) -> None:
-        if name == "planned":
+        if name == "before repair":
             for _ in compactions:
                 lake.table("silver").optimize.compact(partition_filters=[("event_date", "=", "")])
 
@@ -192,6 +192,7 @@ def test_a_repair_that_is_always_refused_gives_up_and_changes_nothing(tmp_path):
         rewrite(
             lake,
             lambda handle, before: _everything(lake, handle),
+            what="repair",
             rewrite_id="x",
             sets={"country": "'XX'"},
             pause=lambda attempt: None,
@@ -205,13 +206,14 @@ def test_a_rewrite_that_changes_more_than_planned_is_undone_and_later_appends_st
     lakes.append(lake, "silver", [lakes.undated(event_id="old"), lakes.undated(event_id="other")])
 
     def append(name: str) -> None:
-        if name == "committed":
+        if name == "after repair":
             lakes.append(lake, "silver", [lakes.undated(event_id="later")])
 
     with pytest.raises(RewriteMismatch, match="it was undone"):
         rewrite(
             lake,
             lambda handle, before: _everything(lake, handle, set_country="YY"),
+            what="repair",
             rewrite_id="x",
             sets={"country": "'XX'"},  # the plan said YY
             step=append,
