@@ -18,6 +18,7 @@ The protocol, for every source (Kafka partition) that a writer works on:
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -38,6 +39,7 @@ from sink.spans import after, offset_spans, without
 CLAIM_ORDER: Final = ("silver", "quarantine", "bronze")
 FLUSH_ORDER: Final = ("bronze", "quarantine", "silver")
 _MAX_ATTEMPTS: Final = 20
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -323,6 +325,7 @@ class LakeWriter:
             try:
                 self._append(handle, name, rows, targets)
             except CommitFailedError:
+                _log.info("commit to %s refused, others changed it: looking again", name)
                 _pause(attempt)
                 continue
             except (SchemaMismatchError, DeltaProtocolError):

@@ -105,7 +105,7 @@ def _set_up_logging(*, verbose: bool) -> None:
     logging.basicConfig(
         stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
     )
-    for name in ("playlake", "stream_app"):
+    for name in ("playlake", "stream_app", "sink"):
         logging.getLogger(name).setLevel(logging.INFO)
     if verbose:
         logging.getLogger().setLevel(logging.INFO)
