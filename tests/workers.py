@@ -47,15 +47,15 @@ def playlake(
     )
 
 
-class Worker:
-    """One `playlake stream`, running or ended."""
+class Running:
+    """One `playlake` command as a process, running or ended."""
 
     def __init__(self, name: str, arguments: Sequence[str], folder: Path, env: Mapping[str, str] | None) -> None:
         self.name = name
         self._log_path, self._out_path = folder / f"{name}.log", folder / f"{name}.out"
         with self._log_path.open("wb") as log, self._out_path.open("wb") as out:
             self._process = subprocess.Popen(
-                [*PLAYLAKE, "stream", *arguments],
+                [*PLAYLAKE, *arguments],
                 cwd=folder,
                 env=clean_environment(env),
                 stdin=subprocess.DEVNULL,
@@ -79,20 +79,6 @@ class Worker:
     def lines(self, pattern: str) -> list[str]:
         """Log lines in which a regular expression is found."""
         return [line for line in self.log.splitlines() if re.search(pattern, line)]
-
-    @property
-    def assigned(self) -> set[int]:
-        """Kafka partitions that it reads by its own account."""
-        numbers: set[int] = set()
-        for line in self.lines(r" (reading|giving up) "):
-            found = {int(number) for number in re.findall(r"\[(\d+)\]", line)}
-            numbers = numbers | found if " reading " in line else numbers - found
-        return numbers
-
-    def claims(self, kafka_partition: int) -> list[int]:
-        """Offsets from which it began to read a Kafka partition, one for each of its claims."""
-        found = [re.search(rf"\[{kafka_partition}\] from (\d+)", line) for line in self.lines(" reading ")]
-        return [int(match[1]) for match in found if match]
 
     # ---------------------------------------------------------------- waiting
 
@@ -124,6 +110,11 @@ class Worker:
     def is_running(self) -> bool:
         return self._process.poll() is None
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it stands still (SIGSTOP)."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
+
     # ---------------------------------------------------------------- what is done to it
 
     def send(self, number: signal.Signals) -> None:
@@ -139,6 +130,24 @@ class Worker:
         if self.is_running:
             self._process.kill()
         self._process.wait(10)
+
+
+class Worker(Running):
+    """One `playlake stream`."""
+
+    @property
+    def assigned(self) -> set[int]:
+        """Kafka partitions that it reads by its own account."""
+        numbers: set[int] = set()
+        for line in self.lines(r" (reading|giving up) "):
+            found = {int(number) for number in re.findall(r"\[(\d+)\]", line)}
+            numbers = numbers | found if " reading " in line else numbers - found
+        return numbers
+
+    def claims(self, kafka_partition: int) -> list[int]:
+        """Offsets from which it began to read a Kafka partition, one for each of its claims."""
+        found = [re.search(rf"\[{kafka_partition}\] from (\d+)", line) for line in self.lines(" reading ")]
+        return [int(match[1]) for match in found if match]
 
 
 class Workers:
@@ -163,7 +172,7 @@ class Workers:
         where = ["--broker", self._broker.url, "--topic", topic, "--lake", str(lake), "--group", group or self.group]
         quick = [] if "--allowed-latency" in flags else ["--allowed-latency", "1s"]
         worker = Worker(
-            name or f"worker-{len(self._started) + 1}", [*where, *quick, "--json", *flags], self._folder, env
+            name or f"worker-{len(self._started) + 1}", ["stream", *where, *quick, "--json", *flags], self._folder, env
         )
         self._started.append(worker)
         return worker
