@@ -1,4 +1,4 @@
-"""Fixtures for every test: a real broker, and a fresh topic."""
+"""Fixtures for every test: a real broker, a fresh topic, an S3 API."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests import broker as brokers
+from tests import s3 as s3_servers
 
 MakeTopic = Callable[..., str]
 
@@ -33,21 +34,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """With `-n 4` (pytest-xdist), start one broker before the processes that share it."""
+    """With `-n 4` (pytest-xdist), start one broker and build the S3 API before the processes that share them."""
     is_shared = bool(getattr(session.config.option, "tx", None)) and not hasattr(session.config, "workerinput")
     if not is_shared or session.config.option.collectonly:
         return
     found = _find(session.config)
     if isinstance(found, brokers.Broker):
         os.environ[brokers.BOOTSTRAP_VARIABLE] = found.bootstrap
+    os.environ[s3_servers.KIND_VARIABLE] = s3_servers.prepare(_say(session.config))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Start the broker before the first test, so that fetching it the first time is not on any test's clock."""
-    needs_broker = any("broker" in getattr(item, "fixturenames", ()) for item in session.items)
-    if not needs_broker or session.config.option.collectonly:
+    """Fetch what the tests need before the first of them, so that it is not on any test's clock."""
+    if session.config.option.collectonly:
         return
-    _find(session.config)
+    needed = {name for item in session.items for name in getattr(item, "fixturenames", ())}
+    if "broker" in needed:
+        _find(session.config)
+    if {"s3", "store"} & needed:
+        os.environ[s3_servers.KIND_VARIABLE] = s3_servers.prepare(_say(session.config))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -85,6 +90,14 @@ def broker(pytestconfig: pytest.Config) -> brokers.Broker:
     if isinstance(found, brokers.NoBroker):
         pytest.fail(str(found), pytrace=False)
     return found
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3_servers.S3]:
+    """An S3 API with one bucket, for all tests of a process: each writes below a prefix of its own."""
+    server = s3_servers.start(tmp_path_factory.mktemp("s3"), os.environ[s3_servers.KIND_VARIABLE])
+    yield server
+    server.close()
 
 
 @pytest.fixture

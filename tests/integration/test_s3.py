@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,14 +16,6 @@ from tests.workers import Workers, playlake
 
 pytestmark = pytest.mark.broker
 MakeTopic = Callable[..., str]
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    """An S3 API with one bucket."""
-    server = s3_servers.start(tmp_path_factory.mktemp("s3"))
-    yield server
-    server.close()
 
 
 def test_a_lake_on_s3_is_filled_proved_and_nothing_is_read_twice(

@@ -1,24 +1,22 @@
-"""An S3 API for tests, with conditional puts: versitygw where its binary is at hand, else moto's server.
-
-versitygw is the nearer to a real store; to have it used:
-
-    GOBIN="${XDG_CACHE_HOME:-$HOME/.cache}/playlake" go install github.com/versity/versitygw/cmd/versitygw@latest
-"""
+"""A running S3 API, and plain access to what it holds."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import s3fs
 
+from tests.broker import guard
 from tests.broker.kafka import free_ports, wait_until
+from tests.s3 import versitygw
 
 _REGION = "us-east-1"
 
@@ -29,14 +27,16 @@ class S3:
 
     Attributes:
         kind: `versitygw` or `moto`.
+        port: on 127.0.0.1.
         env: the AWS variables that lead there, keys included.
         bucket: made, and empty at first.
     """
 
     kind: str
+    port: int
     env: dict[str, str]
     bucket: str
-    _process: subprocess.Popen[bytes]
+    _process: subprocess.Popen[bytes] = field(repr=False)
 
     @property
     def secrets(self) -> list[str]:
@@ -44,17 +44,19 @@ class S3:
         return [self.env["AWS_ACCESS_KEY_ID"], self.env["AWS_SECRET_ACCESS_KEY"]]
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.wait(10)
+        """End it and remove its data."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._process.wait(20)
 
 
-def cached_versitygw() -> Path | None:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "playlake" / "versitygw"
-    return cache if os.access(cache, os.X_OK) else None
+def start(folder: Path, kind: str) -> S3:
+    """Start one (`versitygw`, built before, or `moto`) that ends with this process at the latest, killed or not.
 
-
-def start(folder: Path, say: Callable[[str], None] = print) -> S3:
-    """Start one; its data and its log are in `folder`."""
+    Its data and its log are in `folder`, which goes with it.
+    """
+    folder.mkdir(exist_ok=True)
     [port] = free_ports(1)
     env = {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
@@ -63,32 +65,29 @@ def start(folder: Path, say: Callable[[str], None] = print) -> S3:
         "AWS_REGION": _REGION,
         "AWS_DEFAULT_REGION": _REGION,
     }
-    gateway = cached_versitygw()
-    if gateway is not None:
-        kind, data = "versitygw", folder / "data"
+    if kind == "versitygw":
+        data, sidecar = folder / "data", folder / "sidecar"
         data.mkdir()
-        command = [
-            str(gateway),
-            "--port",
-            f"127.0.0.1:{port}",
-            "posix",
-            "--sidecar",
-            str(folder / "sidecar"),
-            str(data),
-        ]
-        (folder / "sidecar").mkdir()
+        sidecar.mkdir()
+        command = [str(versitygw.binary()), "--port", f"127.0.0.1:{port}", "--keep-alive", "--quiet"]
+        command += ["posix", "--sidecar", str(sidecar), str(data)]
         own = {"ROOT_ACCESS_KEY": env["AWS_ACCESS_KEY_ID"], "ROOT_SECRET_KEY": env["AWS_SECRET_ACCESS_KEY"]}
     else:
-        say("S3 tests use moto's server (tests/s3.py says how to have versitygw)")
-        kind, own = "moto", {}
         command = [sys.executable, "-W", "ignore", "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+        own = {}
     with (folder / "s3.log").open("wb") as log:
         process = subprocess.Popen(
-            command, env={**os.environ, **own}, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+            [sys.executable, "-ES", guard.__file__, str(folder), *command],
+            env={**os.environ, **own},
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
-    found = S3(kind, env, "playlake-test", process)
+    found = S3(kind, port, env, "playlake-test", process)
     try:
-        wait_until(lambda: _listens(port), f"{kind} listens", 60)
+        wait_until(lambda: _listens(port) or process.poll() is not None, f"{kind} listens", 60)
+        assert process.poll() is None, (folder / "s3.log").read_text(errors="replace")
         filesystem(found).mkdir(found.bucket)
     except BaseException:
         found.close()
@@ -98,10 +97,15 @@ def start(folder: Path, say: Callable[[str], None] = print) -> S3:
 
 def filesystem(s3: S3) -> s3fs.S3FileSystem:
     """A client of the tests' own."""
+    return filesystem_of(s3.env)
+
+
+def filesystem_of(env: Mapping[str, str]) -> s3fs.S3FileSystem:
+    """A client of the tests' own for the S3 API to which these AWS variables lead."""
     return s3fs.S3FileSystem(
-        key=s3.env["AWS_ACCESS_KEY_ID"],
-        secret=s3.env["AWS_SECRET_ACCESS_KEY"],
-        endpoint_url=s3.env["AWS_ENDPOINT_URL"],
+        key=env["AWS_ACCESS_KEY_ID"],
+        secret=env["AWS_SECRET_ACCESS_KEY"],
+        endpoint_url=env["AWS_ENDPOINT_URL"],
         skip_instance_cache=True,
         use_listings_cache=False,
     )
