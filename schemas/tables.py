@@ -105,7 +105,7 @@ class TableSpec:
         partition_by: the lake partition column.
         statistics: columns with min/max in the Delta log. Never `user_id, profile_id, key, value, raw_payload`: the
             log must not remember whom the files forgot.
-        unique_text: columns of (nearly) unique text, for which a Parquet dictionary only costs.
+        no_dictionary: columns of (nearly) unique values, for which a Parquet dictionary only costs.
     """
 
     name: str
@@ -113,10 +113,11 @@ class TableSpec:
     schema: pa.Schema
     partition_by: str
     statistics: tuple[str, ...]
-    unique_text: tuple[str, ...]
+    no_dictionary: tuple[str, ...]
 
 
 _POSITION_NAMES = tuple(field.name for field in POSITION)
+_NEARLY_UNIQUE = ("kafka_offset", "broker_timestamp", "ingest_timestamp")
 
 TABLES: Final = {
     spec.name: spec
@@ -127,7 +128,7 @@ TABLES: Final = {
             BRONZE,
             "ingest_date",
             (*_POSITION_NAMES, "broker_timestamp", "ingest_timestamp"),
-            ("key", "value"),
+            ("key", "value", *_NEARLY_UNIQUE),
         ),
         TableSpec(
             "silver",
@@ -135,7 +136,7 @@ TABLES: Final = {
             SILVER,
             "event_date",
             (*_POSITION_NAMES, "event_timestamp", "event_type", "broker_timestamp", "ingest_timestamp", "repair_id"),
-            ("event_id", "raw_payload"),
+            ("event_id", "raw_payload", "event_ts", "event_timestamp", "playhead_s", *_NEARLY_UNIQUE),
         ),
         TableSpec(
             "quarantine",
@@ -143,7 +144,7 @@ TABLES: Final = {
             QUARANTINE,
             "ingest_date",
             (*_POSITION_NAMES, "broker_timestamp", "ingest_timestamp", "rule_set"),
-            ("value", "detail"),
+            ("value", "detail", *_NEARLY_UNIQUE),
         ),
     )
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -93,6 +94,34 @@ class Lake:
     def path(self, name: str) -> str:
         """Return the URI of a table: one of `TABLES`, or `gold/<name>`."""
         return f"{self.uri}/{TABLES[name].path if name in TABLES else name}"
+
+    def put(self, name: str, files: Mapping[str, pa.Buffer]) -> None:
+        """Write new files into a table's folder, those on S3 side by side.
+
+        Args:
+            name: one of `TABLES`.
+            files: content by path below the table's folder, at most one folder deep.
+
+        Raises:
+            StoreUnavailable: the store did not take all of them, or the table's folder is gone.
+        """
+        place = self.path(name)
+        try:
+            if self.is_s3:
+                self._upload({f"{place}/{path}": data for path, data in files.items()})
+            else:
+                for path, data in files.items():
+                    _write_new(Path(place, path), data)
+        except OSError as error:
+            raise store_trouble(place, error) from error
+
+    def _upload(self, objects: Mapping[str, pa.Buffer]) -> None:
+        from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
+
+        try:
+            self.filesystem().pipe({path: data.to_pybytes() for path, data in objects.items()})
+        except (BotoCoreError, ClientError) as error:  # s3fs makes OSErrors of most, not of all
+            raise OSError(str(error)) from error
 
     def exists(self, name: str) -> bool:
         """Return whether the table is there.
@@ -195,7 +224,7 @@ def writer_properties(name: str) -> WriterProperties:
     return WriterProperties(
         compression="ZSTD",
         compression_level=1,
-        column_properties={column: no_dictionary for column in TABLES[name].unique_text},
+        column_properties={column: no_dictionary for column in TABLES[name].no_dictionary},
     )
 
 
@@ -207,6 +236,18 @@ def empty_table(name: str) -> pa.Table:
 def store_trouble(place: str, error: Exception) -> StoreUnavailable:
     """Return a foreign storage error as ours: one line with the place, what failed and the innermost cause."""
     return StoreUnavailable(f"the store does not serve {place}: {_causes(error)}")
+
+
+def _write_new(path: Path, data: pa.Buffer) -> None:
+    path.parent.mkdir(exist_ok=True)
+    try:
+        with path.open("xb", buffering=0) as file:
+            rest = memoryview(data)
+            while rest:
+                rest = rest[file.write(rest) :]
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
 
 
 def _causes(error: Exception) -> str:

@@ -26,13 +26,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, DeltaProtocolError, SchemaMismatchError
+from deltalake.transaction import AddAction
 
 from schemas.errors import CommitConflict, FenceLost
 from schemas.tables import TABLES
 from sink import positions
-from sink.lake import Lake, store_trouble, writer_properties
+from sink.files import write_files
+from sink.lake import Lake, store_trouble
 from sink.positions import Source
 from sink.spans import after, offset_spans, without
 
@@ -83,6 +85,7 @@ class _Flush:
     targets: dict[Source, int]
     rows: dict[str, pa.Table]
     lost: set[Source] = field(default_factory=set)
+    files: dict[str, list[AddAction]] = field(default_factory=dict)
     attempted: dict[str, dict[Source, int]] = field(default_factory=dict)
     attempted_rows: int = 0
     written: dict[str, int] = field(default_factory=dict)
@@ -317,13 +320,16 @@ class LakeWriter:
             targets = self._advancing(name, flush.targets)
             if not targets:
                 return 0
-            rows = self._beyond(name, flush)
-            self._step(f"before {name}")
+            if name not in flush.files:
+                rows = self._beyond(name, flush)
+                flush.attempted_rows = rows.num_rows
+                self._step(f"before {name}")
+                flush.files[name] = write_files(self._lake, name, rows) if rows.num_rows else []
+                self._step(f"after files {name}")
             flush.attempted[name] = targets
-            flush.attempted_rows = rows.num_rows
             before = handle.version()
             try:
-                self._append(handle, name, rows, targets)
+                self._append(handle, flush.files[name], targets)
             except CommitFailedError:
                 _log.info("commit to %s refused, others changed it: looking again", name)
                 _pause(attempt)
@@ -349,17 +355,12 @@ class LakeWriter:
         self._step(f"after {name}")
         return flush.attempted_rows
 
-    def _append(self, handle: DeltaTable, name: str, rows: pa.Table, targets: Mapping[Source, int]) -> None:
+    def _append(self, handle: DeltaTable, files: list[AddAction], targets: Mapping[Source, int]) -> None:
         entries = [Transaction(source.app_id, last) for source, last in targets.items()]
         entries += [Transaction(source.epoch_id, self._owned[source].epoch) for source in targets]
         properties = CommitProperties(app_transactions=entries)
-        if rows.num_rows:
-            write_deltalake(
-                handle, rows, mode="append", commit_properties=properties, writer_properties=writer_properties(name)
-            )
-        else:
-            handle.create_write_transaction([], "append", handle.schema(), commit_properties=properties)
-            handle.update_incremental()
+        handle.create_write_transaction([*files], "append", handle.schema(), commit_properties=properties)
+        handle.update_incremental()
 
     def _lost(self, handle: DeltaTable, name: str, flush: _Flush) -> set[Source]:
         """Return the flush's sources whose epoch or position on this handle is not as we left it: the fence.
@@ -412,6 +413,7 @@ class LakeWriter:
                 flush.lost.add(source)
             self._owned.pop(source, None)
         flush.rows = {name: without(rows, sources) for name, rows in flush.rows.items()}
+        flush.files.clear()  # of the tables not committed yet
         self.release(sources)
 
     # ---------------------------------------------------------------- handles

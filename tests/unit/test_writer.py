@@ -1,5 +1,7 @@
 """The writer's protocol: claim, order, fence, conflicts, torn flushes. Real Delta tables on a local folder."""
 
+from pathlib import Path
+
 import pytest
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
@@ -45,10 +47,13 @@ def test_a_flush_commits_bronze_then_quarantine_then_silver_after_a_claim_of_all
         "before claim bronze",
         "after claim bronze",
         "before bronze",
+        "after files bronze",
         "after bronze",
         "before quarantine",
+        "after files quarantine",
         "after quarantine",
         "before silver",
+        "after files silver",
         "after silver",
     ] == log
     assert {source(): 9} == flushed.done
@@ -87,7 +92,11 @@ def test_a_second_flush_of_nothing_does_nothing(lake):
 
 @pytest.mark.parametrize(
     "step",
-    ["before bronze", "after bronze", "before quarantine", "after quarantine", "before silver", "after silver"],
+    [
+        f"{moment} {table}"
+        for table in ("bronze", "quarantine", "silver")
+        for moment in ("before", "after files", "after")
+    ],
 )
 def test_a_writer_killed_at_any_step_of_a_flush_loses_and_doubles_nothing(lake, step):
     first = LakeWriter(lake, step=stop_at(step))
@@ -186,9 +195,9 @@ def test_a_commit_whose_answer_was_lost_is_recognised_as_our_own(lake):
     real = writer._append
     broken: list[str] = []
 
-    def append_then_lose_the_answer(handle, name, rows, targets):
-        real(DeltaTable(lake.path(name)), name, rows, targets)
-        broken.append(name)
+    def append_then_lose_the_answer(handle, files, targets):
+        real(DeltaTable(handle.table_uri), files, targets)
+        broken.append(Path(handle.table_uri).parent.name)
         raise OSError("connection reset")
 
     writer._append = append_then_lose_the_answer
