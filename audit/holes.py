@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollectio
 from confluent_kafka.admin import AdminClient
 
 from schemas.errors import BrokerUnavailable
-from sink.positions import NO_TOPIC_ID, Source
+from sink.positions import NO_TOPIC_ID, Source, topic_id_text
 
 Ranges: TypeAlias = npt.NDArray[np.int64]
 """Shape (n, 2): first and last offset of each range, both included; ascending, not touching."""
@@ -135,7 +135,7 @@ def _topics(options: dict[str, Any], names: set[str]) -> dict[str, _Topic]:
         if not is_built_in:
             try:
                 answer = admin.describe_topics(TopicCollection([name]), request_timeout=_TIMEOUT_S)[name].result()
-                topic_id = str(answer.topic_id)
+                topic_id = topic_id_text(answer.topic_id)
             except KafkaException as error:
                 if error.args[0].code() != KafkaError._UNSUPPORTED_FEATURE:  # Kafka before 2.8
                     raise

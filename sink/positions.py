@@ -15,11 +15,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-import pyarrow as pa
 from deltalake import DeltaTable
 
 NO_TOPIC_ID: Final = "-"
 """Topic id where the broker has none (librdkafka's built-in broker)."""
+
+
+def topic_id_text(uuid: object) -> str:
+    """Return a topic's id as Kafka's own tools write it, in base64url; librdkafka's client says it in plain base64."""
+    return str(uuid).replace("+", "-").replace("/", "_")
 
 
 @dataclass(frozen=True, order=True)
@@ -64,12 +68,3 @@ def start(handle: DeltaTable, source: Source) -> int | None:
     """Return the first offset of a source that the lake was to hold; None before the first claim."""
     version: int | None = handle.transaction_version(source.start_id)
     return version
-
-
-def topic_ids(handle: DeltaTable, topic: str) -> set[str]:
-    """Return the ids of all topics of this name whose rows the table's live files hold, from the log's statistics."""
-    statistics = pa.table(handle.get_add_actions(flatten=True))
-    if "min.topic_id" not in statistics.column_names:
-        return set()
-    rows = statistics.select(["min.topic", "min.topic_id"]).to_pylist()
-    return {row["min.topic_id"] for row in rows if row["min.topic"] == topic and row["min.topic_id"] is not None}

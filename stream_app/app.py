@@ -16,7 +16,7 @@ import signal
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -26,13 +26,14 @@ import pyarrow as pa
 from faust.types import TP
 
 from schemas.countries import countries
-from schemas.errors import FenceLost, TerminalError, TopicRecreated
+from schemas.errors import BrokerUnavailable, FenceLost, OffsetsGone, TerminalError, TopicNotFound, TopicRecreated
 from sink import positions
 from sink.lake import Lake
 from sink.positions import Source
 from sink.writer import Flushed, LakeWriter
 from stream_app.broker import Topic
 from stream_app.catalogue import WatchedCatalogue
+from stream_app.generations import TopicWatch, require_known_topic
 from stream_app.pipeline import Limits, Pipeline
 from stream_app.process import Processor
 from stream_app.transport import Consumer, Transport
@@ -42,6 +43,7 @@ _RELEASE_TIMEOUT_S: Final = 20.0
 _STOP_TIMEOUT_S: Final = 8.0
 _CAUGHT_UP_CHECK_S: Final = 0.1
 _OTHERS_CHECK_S: Final = 1.0
+_TOPIC_CHECK_S: Final = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -57,6 +59,8 @@ class WorkerSettings:
         group: consumer group; workers of one group share the Kafka partitions.
         limits: when to flush and how much to hold.
         until_caught_up: stop once the topic's end offsets are in the lake.
+        accept_new_topic: read a topic that was deleted and made again, from its beginning, where the lake holds records
+            of the former one; without it that is an error.
         web_port: of Faust's web server, on 127.0.0.1 unless `web_bind` says otherwise; None for no server.
         web_bind: address for the web server.
     """
@@ -68,6 +72,7 @@ class WorkerSettings:
     group: str
     limits: Limits = field(default_factory=Limits)
     until_caught_up: bool = False
+    accept_new_topic: bool = False
     web_port: int | None = None
     web_bind: str = "127.0.0.1"
 
@@ -102,7 +107,7 @@ def run_worker(settings: WorkerSettings, *, step: Callable[[str], None] | None =
         TerminalError: waiting will not mend it; nothing unflushed was acknowledged.
         IncompatibleLake, StoreUnavailable: the lake can't be opened; nothing was started.
     """
-    _refuse_recreated_topic(settings.lake, settings.topic)
+    require_known_topic(settings.lake, settings.topic, accept_new=settings.accept_new_topic)
     catalogue = WatchedCatalogue(settings.catalogue)
     regions = pa.Table.from_pylist([{"code": country.code, "region": country.region} for country in countries()])
     processor = Processor(catalogue.titles, regions)
@@ -133,6 +138,8 @@ class Worker:
         self._fences_lost: dict[TP, int] = {}
         self._first_batch_at: float | None = None
         self._error: BaseException | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._topic_watch = TopicWatch(settings.client_options, settings.topic)
         self._pipeline = Pipeline(
             writer,
             processor,
@@ -141,6 +148,7 @@ class Worker:
             on_flushed=lambda flushed: self._soon(self._flushed, flushed),
             on_room=lambda: self._soon(self._room_made),
             on_failure=lambda error: self._soon(self.failed, error),
+            before_flush=self._topic_watch.require_same,
         )
         self._app = self._make_app(folder)
 
@@ -165,6 +173,7 @@ class Worker:
             client_options=settings.client_options,
             topic_ids={self._topic.name: self._topic.topic_id},
             keeper=self,
+            require_same_topics=self._topic_watch.require_same,
         )
         app.producer_transport = app.transport
 
@@ -189,13 +198,12 @@ class Worker:
             self._loop.add_signal_handler(number, self._on_signal)
         self._pipeline.start()
         # Faust's start lasts until the first assignment, which may fail, or not come: nothing here waits for it.
-        tasks = [asyncio.create_task(step) for step in (self._app.start(), self._watch())]
-        for task in tasks:
-            task.add_done_callback(self._task_ended)
+        for step in (self._app.start(), self._watch(), self._watch_topic()):
+            self._start(step)
         try:
             await self._stopping.wait()
         finally:
-            for task in tasks:
+            for task in self._tasks:
                 task.cancel()
             await self._app.stop()
         if self._error is not None:
@@ -311,10 +319,35 @@ class Worker:
             self._ends.pop(tp, None)
 
     def failed(self, error: BaseException) -> None:
-        """Stop without a last flush: a bug or a world that waiting will not mend."""
-        if self._error is None:
+        """Stop without a last flush: a bug or a world that waiting will not mend.
+
+        A topic that lost records or went away may have been the last to hold what was fetched: that is written first.
+        """
+        if self._error is None or isinstance(error, TopicRecreated):  # the reason behind offsets or topics gone
             self._error = error
-        self._stopping.set()
+        if isinstance(error, OffsetsGone | TopicNotFound):
+            self._start(self._write_the_rest())
+        else:
+            self._stopping.set()
+
+    async def _write_the_rest(self) -> None:
+        """Stop once everything fetched is in the lake, or after a bounded time.
+
+        Raises:
+            TopicRecreated: that is why its records are gone.
+        """
+        with contextlib.suppress(BrokerUnavailable):
+            await asyncio.to_thread(self._topic_watch.require_same, lambda: True)
+        consumer: Consumer = self._app.consumer
+        try:
+            async with asyncio.timeout(_RELEASE_TIMEOUT_S):
+                while any(self._done.get(tp, -1) < last for tp, last in consumer.last_fetched().items()):
+                    await asyncio.sleep(_CAUGHT_UP_CHECK_S)
+                    await asyncio.wrap_future(self._pipeline.flush())
+        except TimeoutError:
+            _log.warning("not all that was read could be written within %.0f s", _RELEASE_TIMEOUT_S)
+        finally:
+            self._stopping.set()
 
     def reached_end(self, tp: TP, end: int, last_fetched: int) -> None:
         """Note an end for `until_caught_up`."""
@@ -340,6 +373,18 @@ class Worker:
                 others_checked_at = time.monotonic()
                 if await asyncio.to_thread(self._have_others_read_theirs):
                     self._stopping.set()
+
+    async def _watch_topic(self) -> None:
+        """Stop when the topic was made again, also while nothing comes: its first records may not be where we wait."""
+        while True:
+            await asyncio.sleep(_TOPIC_CHECK_S)
+            with contextlib.suppress(BrokerUnavailable):
+                await asyncio.to_thread(self._topic_watch.require_same, lambda: True)
+
+    def _start(self, step: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(step)
+        task.add_done_callback(self._task_ended)
+        self._tasks.append(task)
 
     def _task_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -388,16 +433,3 @@ class Worker:
         flush = self._error is None
         done = await asyncio.to_thread(self._pipeline.stop, flush=flush, timeout_s=_STOP_TIMEOUT_S)
         self._report.is_flushed = flush and done
-
-
-def _refuse_recreated_topic(lake: Lake, topic: Topic) -> None:
-    """Raise `TopicRecreated` if the lake holds records of another topic of this name."""
-    if not lake.exists("bronze"):
-        return
-    others = positions.topic_ids(lake.table("bronze"), topic.name) - {topic.topic_id}
-    if others:
-        raise TopicRecreated(
-            f"the topic {topic.name!r} has id {topic.topic_id}, but {lake.uri} holds records of a topic of that name "
-            f"with id {', '.join(sorted(others))}: it was deleted and made again, or --broker is another one. "
-            "Use another --lake for it"
-        )

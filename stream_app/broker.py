@@ -7,15 +7,18 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from schemas.errors import BrokerUnavailable, ConfigError, TerminalError, TopicNotFound
-from sink.positions import NO_TOPIC_ID
+from sink.positions import NO_TOPIC_ID, topic_id_text
 
-_TIMEOUT_S: Final = 5.0
+Answer = TypeVar("Answer")
+
+TIMEOUT_S: Final = 5.0
+"""How long a broker may take for one answer."""
 _BUILT_IN_BROKER: Final = "mockCluster"
 NO_TOPIC_CODES: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 """What Kafka and its client say of a topic or Kafka partition that is not there."""
@@ -68,13 +71,13 @@ def inspect_topic(client_options: Mapping[str, Any], name: str) -> Topic:
     try:
         admin = AdminClient(heard)
         try:
-            metadata = admin.list_topics(timeout=_TIMEOUT_S)
+            metadata = admin.list_topics(timeout=TIMEOUT_S)
         except KafkaException:
             admin.poll(0)  # fills `troubles`, the first of which says more than the exception
             raise
         if name not in metadata.topics:  # asked for all: asking for one by name makes some brokers create it
             if (metadata.cluster_id or "").startswith(_BUILT_IN_BROKER):
-                metadata = admin.list_topics(name, timeout=_TIMEOUT_S)
+                metadata = admin.list_topics(name, timeout=TIMEOUT_S)
             else:
                 raise TopicNotFound(
                     f"the broker {servers} has no topic {name!r}: make it with `kafka-topics.sh --create "
@@ -85,7 +88,7 @@ def inspect_topic(client_options: Mapping[str, Any], name: str) -> Topic:
         consumer = Consumer({**quiet, "group.id": "playlake-inspect", "enable.auto.commit": False})
         try:
             offsets = {
-                number: consumer.get_watermark_offsets(TopicPartition(name, number), timeout=_TIMEOUT_S)
+                number: consumer.get_watermark_offsets(TopicPartition(name, number), timeout=TIMEOUT_S)
                 for number in partitions
             }
         finally:
@@ -138,24 +141,18 @@ def watermarks(
         BrokerUnavailable: given up.
     """
     place = f"{topic}[{kafka_partition}]"
-    is_told = False
-    while True:
+
+    def ask() -> tuple[int, int]:
         try:
-            low, high = asking.get_watermark_offsets(TopicPartition(topic, kafka_partition), _TIMEOUT_S)
-            return low, high
+            low, high = asking.get_watermark_offsets(TopicPartition(topic, kafka_partition), TIMEOUT_S)
         except KafkaException as error:
-            reason: KafkaError = error.args[0]
-            if reason.code() in NO_TOPIC_CODES:  # said from memory, also while no broker answers
-                if _is_gone(asking, topic, kafka_partition):
-                    raise topic_gone(place) from error
-            elif reason.code() not in _BROKER_AWAY_CODES:
-                raise TerminalError(f"the broker does not tell the offsets of {place}: {reason.str()}") from error
-            if should_give_up():
-                raise BrokerUnavailable(f"the broker did not tell the offsets of {place}: {reason.str()}") from error
-            if not is_told:
-                _log.warning("waiting for the broker to tell the offsets of %s: %s", place, reason.str())
-                is_told = True
-            time.sleep(random.uniform(0.2, 1.0))  # noqa: S311  # jitter, no secret
+            # NO_TOPIC_CODES are said from memory, also while no broker answers
+            if error.args[0].code() in NO_TOPIC_CODES and _is_gone(asking, topic, kafka_partition):
+                raise topic_gone(place) from error
+            raise
+        return low, high
+
+    return ask_patiently(ask, f"the offsets of {place}", should_give_up)
 
 
 def topic_gone(place: str) -> TopicNotFound:
@@ -163,10 +160,38 @@ def topic_gone(place: str) -> TopicNotFound:
     return TopicNotFound(f"the broker no longer has {place}: was the topic deleted? nothing more was acknowledged")
 
 
+def ask_patiently(ask: Callable[[], Answer], what: str, should_give_up: Callable[[], bool]) -> Answer:
+    """Ask the broker again until it answers.
+
+    Args:
+        ask: raises KafkaException while there is no answer; what else it raises ends the asking.
+        what: is asked for, in a few words.
+        should_give_up: asked after each try.
+
+    Raises:
+        TerminalError: the broker refuses to say.
+        BrokerUnavailable: given up.
+    """
+    is_told = False
+    while True:
+        try:
+            return ask()
+        except KafkaException as error:
+            reason: KafkaError = error.args[0]
+            if reason.code() not in (*_BROKER_AWAY_CODES, *NO_TOPIC_CODES):
+                raise TerminalError(f"the broker does not tell {what}: {reason.str()}") from error
+            if should_give_up():
+                raise BrokerUnavailable(f"the broker did not tell {what}: {reason.str()}") from error
+            if not is_told:
+                _log.warning("waiting for the broker to tell %s: %s", what, reason.str())
+                is_told = True
+            time.sleep(random.uniform(0.2, 1.0))  # noqa: S311  # jitter, no secret
+
+
 def _is_gone(asking: Consumer, topic: str, kafka_partition: int) -> bool:
     """Return whether a broker answers that it has no such Kafka partition."""
     try:
-        found = asking.list_topics(topic, _TIMEOUT_S).topics[topic]
+        found = asking.list_topics(topic, TIMEOUT_S).topics[topic]
     except KafkaException:
         return False
     return kafka_partition not in found.partitions
@@ -176,9 +201,9 @@ def _topic_id(admin: AdminClient, name: str, cluster_id: str | None) -> str:
     if (cluster_id or "").startswith(_BUILT_IN_BROKER):  # never answers DescribeTopics
         return NO_TOPIC_ID
     try:
-        described = admin.describe_topics(TopicCollection([name]), request_timeout=_TIMEOUT_S)[name].result()
+        described = admin.describe_topics(TopicCollection([name]), request_timeout=TIMEOUT_S)[name].result()
     except KafkaException as error:
         if error.args[0].code() == KafkaError._UNSUPPORTED_FEATURE:  # Kafka before 2.8
             return NO_TOPIC_ID
         raise
-    return str(described.topic_id)
+    return topic_id_text(described.topic_id)

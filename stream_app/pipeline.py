@@ -30,7 +30,7 @@ from stream_app.process import Processor
 
 Result = TypeVar("Result")
 
-_CHUNK_ROWS: Final = 25_000
+_CHUNK_ROWS: Final = 50_000
 """Records per SQL statement: its working set stays in the processor's cache (measured in `bench/`)."""
 _OUTBOX_CHUNKS: Final = 4
 _CATALOGUE_CHECK_S: Final = 1.0
@@ -91,6 +91,7 @@ class Pipeline:
         on_flushed: Callable[[Flushed], None],
         on_room: Callable[[], None],
         on_failure: Callable[[BaseException], None],
+        before_flush: Callable[[Callable[[], bool]], None] | None = None,
     ) -> None:
         """Set up; `start` begins.
 
@@ -103,6 +104,8 @@ class Pipeline:
             on_room: called in the writing thread after a flush, when `has_room` may have become true.
             on_failure: called once, in the thread that failed, with an error that waiting will not mend (a
                 `TerminalError` or a bug). Nothing more is written after it.
+            before_flush: called in the writing thread before a flush of anything, with a function that tells whether
+                to give up waiting. If it raises, nothing is written, as after any failure.
         """
         self._writer = writer
         self._processor = processor
@@ -112,6 +115,7 @@ class Pipeline:
         self._on_flushed = on_flushed
         self._on_room = on_room
         self._on_failure = on_failure
+        self._before_flush = before_flush
         self._inbox: queue.SimpleQueue[_Batch | _Command] = queue.SimpleQueue()
         self._outbox: queue.Queue[_Rows | _Command] = queue.Queue(_OUTBOX_CHUNKS)
         self._lock = threading.Lock()
@@ -314,6 +318,8 @@ class Pipeline:
                 command.answer.set_result(result)
 
     def _flush(self) -> None:
+        if self._before_flush is not None and not self._writer.is_empty:
+            self._before_flush(self._give_up.is_set)
         flushed = self._patiently(self._writer.flush)
         with self._lock:
             self._in_flight_bytes -= self._buffered_bytes

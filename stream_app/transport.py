@@ -24,7 +24,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import CancelledError as FutureCancelled
 from concurrent.futures import wait as wait_for_futures
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ class PositionKeeper(Protocol):
         """Give Kafka partitions up: flushed first, unless they are lost already."""
 
     def failed(self, error: BaseException) -> None:
-        """Stop the worker: waiting will not mend `error`."""
+        """Stop the worker: waiting will not mend `error`. What was fetched may still be written before that."""
 
     def reached_end(self, tp: TP, end: int, last_fetched: int) -> None:
         """Note that a Kafka partition was read to its end for now.
@@ -180,6 +180,7 @@ class Consumer(TablelessConsumer):
                 self._hand_over(rd.consume(_FETCH_ROWS, _POLL_S), known_claims)
         except BaseException as error:
             self._fail(error)
+            self._closing.wait()  # in the group still: what was fetched is on its way to the lake
         finally:
             self._commit_where_asked(rd, asynchronous=False)
             rd.close()
@@ -213,6 +214,7 @@ class Consumer(TablelessConsumer):
         """
         by_partition: dict[tuple[str, int], list[Any]] = {}
         ends: list[tuple[TP, int]] = []
+        troubles = []
         for message in messages:
             error = message.error()
             if error is None:
@@ -220,7 +222,7 @@ class Consumer(TablelessConsumer):
             elif error.code() == KafkaError._PARTITION_EOF:
                 ends.append((TP(message.topic(), message.partition()), message.offset()))
             else:
-                self._judge_error(error, message)
+                troubles.append(message)
         ingest_timestamp_us = time.time_ns() // 1000
         batches = []
         for name, fetched in by_partition.items():
@@ -238,6 +240,8 @@ class Consumer(TablelessConsumer):
         ]
         if batches or reached:
             self._app_loop.call_soon_threadsafe(self._take_over, batches, reached)
+        for message in troubles:
+            self._judge_error(message.error(), message)
 
     def _take_over(self, batches: list[tuple[TP, Fetched]], reached: list[tuple[TP, int, int]]) -> None:
         for batch in batches:
@@ -252,7 +256,9 @@ class Consumer(TablelessConsumer):
         place = f"{message.topic()}[{message.partition()}]"
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
             tp = TP(message.topic(), message.partition())
-            raise offsets_gone(tp, self._assigned[tp].last_fetched + 1, *self._watermarks(tp))
+            if tp in self._assigned:
+                raise offsets_gone(tp, self._assigned[tp].last_fetched + 1, *self._watermarks(tp))
+            return
         if error.code() in NO_TOPIC_CODES:
             raise topic_gone(place)
         if error.fatal():
@@ -335,6 +341,7 @@ class Consumer(TablelessConsumer):
         loop = asyncio.get_running_loop()
         marks = await asyncio.gather(*(loop.run_in_executor(None, self._watermarks, tp) for tp in tps))
         found = dict(zip(tps, marks, strict=True))
+        await loop.run_in_executor(None, self.transport.require_same_topics, self._closing.is_set)
         next_offsets = await self._keeper.claim({tp: low for tp, (low, _) in found.items()}, claim_number)
         for tp, offset in next_offsets.items():
             low, high = found[tp]
@@ -423,6 +430,10 @@ class Consumer(TablelessConsumer):
             return {}
         return {part.partition: part.offset for part in answers if part.offset >= 0}
 
+    def last_fetched(self) -> dict[TP, int]:
+        """Return per Kafka partition that this worker reads the last offset fetched, or the one before its first."""
+        return {tp: assigned.last_fetched for tp, assigned in list(self._assigned.items())}
+
     def assignment(self) -> set[TP]:
         """Return the Kafka partitions that this worker reads."""
         return set(self._assigned)
@@ -453,6 +464,7 @@ class Transport(base.Transport):
         topics: the topics to read.
         topic_ids: topic → the broker's id of it.
         keeper: who knows the positions.
+        require_same_topics: raises if a topic of that name is no longer the one with that id; see `TopicWatch`.
     """
 
     Consumer = Consumer
@@ -467,12 +479,14 @@ class Transport(base.Transport):
         client_options: Mapping[str, Any],
         topic_ids: Mapping[str, str],
         keeper: PositionKeeper,
+        require_same_topics: Callable[[Callable[[], bool]], None],
     ) -> None:
         super().__init__([URL("kafka://")], app)
         self.client_options = dict(client_options)
         self.topics = frozenset(topic_ids)
         self.topic_ids = dict(topic_ids)
         self.keeper = keeper
+        self.require_same_topics = require_same_topics
 
 
 def offsets_gone(tp: TP, wanted: int, low: int, high: int) -> OffsetsGone:

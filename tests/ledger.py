@@ -43,10 +43,14 @@ def table_rows(lake: Path | str, name: str, columns: list[str]) -> pa.Table:
     return pa.concat_tables(parts) if parts else pa.table({column: [] for column in columns})
 
 
-def positions(lake: Path | str, name: str, topic: str | None = None) -> list[Position]:
-    """Every (Kafka partition, offset) of a table, in order, repeats included."""
-    rows = table_rows(lake, name, ["topic", "kafka_partition", "kafka_offset"]).to_pylist()
-    return sorted((row["kafka_partition"], row["kafka_offset"]) for row in rows if topic in (None, row["topic"]))
+def positions(lake: Path | str, name: str, topic: str | None = None, topic_id: str | None = None) -> list[Position]:
+    """Every (Kafka partition, offset) of a table, or of a topic in it, in order, repeats included."""
+    rows = table_rows(lake, name, ["topic", "topic_id", "kafka_partition", "kafka_offset"]).to_pylist()
+    return sorted(
+        (row["kafka_partition"], row["kafka_offset"])
+        for row in rows
+        if topic in (None, row["topic"]) and topic_id in (None, row["topic_id"])
+    )
 
 
 def rows_in(lake: Path | str, name: str = "silver") -> int:
@@ -61,9 +65,10 @@ def rows_in(lake: Path | str, name: str = "silver") -> int:
 class Ledger:
     """Every record that the broker acknowledged on one topic, by its position."""
 
-    def __init__(self, broker: Broker, topic: str) -> None:
-        self.topic = topic
-        self._settings = {"bootstrap.servers": broker.bootstrap, "linger.ms": 5, "message.max.bytes": 2_000_000}
+    def __init__(self, broker: Broker, topic: str, topic_id: str | None = None) -> None:
+        """Give `topic_id` where the lake may hold records of more than one topic of that name."""
+        self.topic, self.topic_id = topic, topic_id
+        self._settings = {"bootstrap.servers": broker.bootstrap, "linger.ms": 5, "message.max.bytes": 20_000_000}
         self._settings["log_level"] = 3  # what fails, fails by its delivery report
         self.records: dict[Position, tuple[bytes | None, bytes | None, list[Header] | None]] = {}
 
@@ -144,12 +149,15 @@ class Ledger:
     def agrees_with(self, lake: Path | str) -> None:
         """Each record exactly once in bronze, byte for byte, and in exactly one of silver and quarantine."""
         sent = [(*position, key, value) for position, (key, value, _) in self.records.items()]
-        rows = table_rows(lake, "bronze", ["topic", "kafka_partition", "kafka_offset", "key", "value"]).to_pylist()
         names = ("kafka_partition", "kafka_offset", "key", "value")
-        held = sorted((tuple(row[name] for name in names) for row in rows if row["topic"] == self.topic), key=_position)
+        rows = table_rows(lake, "bronze", ["topic", "topic_id", *names]).to_pylist()
+        ours = [row for row in rows if row["topic"] == self.topic and self.topic_id in (None, row["topic_id"])]
+        held = sorted((tuple(row[name] for name in names) for row in ours), key=_position)
         assert len(sent) == len(held), f"{len(sent)} records sent, {len(held)} rows in bronze"
         assert sorted(sent, key=_position) == held
-        fates = positions(lake, "silver", self.topic) + positions(lake, "quarantine", self.topic)
+        fates = positions(lake, "silver", self.topic, self.topic_id) + positions(
+            lake, "quarantine", self.topic, self.topic_id
+        )
         assert Counter(list(self.records)) == Counter(fates)
 
 

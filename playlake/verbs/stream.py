@@ -20,7 +20,8 @@ class Settings(VerbSettings):
     """Read playback events from a topic, check and enrich them, and write them to the lake exactly once.
 
     Several workers with the same --group share the topic's Kafka partitions. What is read next is decided by the lake,
-    so a worker may be killed and started again at any time.
+    so a worker may be killed and started again at any time. A topic that was deleted and made again under its name is
+    another topic: the worker stops and says so, and goes on with the new one only if told to (--accept-new-topic).
 
     Example:
         playlake stream --broker kafka://localhost:9092 --topic playback_events --lake ./lake
@@ -34,6 +35,9 @@ class Settings(VerbSettings):
     allowed_latency: Duration = Field(10.0, description="a row waits at most this long for its flush, such as 10s")
     until_caught_up: bool = Field(False, description="stop once the end offsets seen at the start are in the lake")
     wait: bool = Field(False, description="wait for a broker or a topic that isn't there yet")
+    accept_new_topic: bool = Field(
+        False, description="the topic was deleted and made again: read the new one too, from its beginning"
+    )
     catalogue: Path | None = Field(None, description="CSV of titles (Netflix-titles layout); default: the small one")
     group: str = Field("playlake", description="consumer group")
     flush_bytes: Size = Field(32 << 20, description="flush at once when this much is buffered; default: 32MiB")
@@ -78,6 +82,7 @@ def run(settings: Settings) -> int:
             group=settings.group,
             limits=Limits(settings.allowed_latency, settings.flush_bytes, settings.max_in_flight_bytes),
             until_caught_up=settings.until_caught_up,
+            accept_new_topic=settings.accept_new_topic,
             web_port=settings.web_port,
             web_bind=settings.web_bind,
         ),
@@ -94,7 +99,7 @@ def run(settings: Settings) -> int:
         )
     if not report.is_flushed:
         raise StoreUnavailable(
-            "stopped without the last flush, the store did not answer in time. Nothing is lost: "
+            "stopped without the last flush, the store or the broker did not answer in time. Nothing is lost: "
             "the next worker reads those records again"
         )
     return 130 if report.interrupted and settings.until_caught_up else 0

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, NewTopic
 
 
@@ -59,6 +59,12 @@ class Broker:
     def delete_topic(self, name: str) -> None:
         admin = self.admin()  # held until the answer: a collected client drops its requests
         admin.delete_topics([name])[name].result(30)
+
+    def topic_id(self, name: str) -> str:
+        """Return a topic's id as Kafka's own tools write it (base64url)."""
+        admin = self.admin()
+        described = admin.describe_topics(TopicCollection([name]))[name].result(30)
+        return str(described.topic_id).replace("+", "-").replace("/", "_")
 
     def stop(self, *, kill: bool = False) -> None:
         """Stop the broker and return once it is down: in order, or (`kill`) as a crash would. Its records stay."""

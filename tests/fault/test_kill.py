@@ -8,33 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from audit.verify import verify
 from sink.faults import VARIABLE
-from sink.lake import Lake
 from stream_app.catalogue import shipped_catalogue
 from tests.broker import Broker, fresh_name
 from tests.conftest import MakeTopic
+from tests.fault.promise import PARTITIONS, recover, the_promise_holds
 from tests.ledger import Ledger, events
-from tests.workers import Worker, Workers
+from tests.workers import Workers
 
 TABLES = ("bronze", "quarantine", "silver")
 FLUSH_STEPS = [f"{moment} {table}" for table in TABLES for moment in ("before", "after")]
 CLAIM_STEPS = [
     f"{moment} claim {table}" for table in ("silver", "quarantine", "bronze") for moment in ("before", "after")
 ]
-PARTITIONS = 3
-
-
-def the_promise_holds(lake: Path, broker: Broker, ledger: Ledger) -> None:
-    """What was acknowledged is in the lake, by the ledger's account and by `verify`'s."""
-    ledger.agrees_with(lake)
-    assert () == verify(Lake.at(str(lake)), {"bootstrap.servers": broker.bootstrap}).faults
-
-
-def recover(workers: Workers, ledger: Ledger, lake: Path, *flags: str) -> Worker:
-    """Send some more and let a worker of another group read to the end, who need not wait for a session to expire."""
-    ledger.send_spread(events(300, first=5_000_000 + len(ledger)), PARTITIONS)
-    return workers.catch_up(ledger.topic, lake, *flags, group=fresh_name("group"))
 
 
 @pytest.mark.parametrize("step", FLUSH_STEPS)

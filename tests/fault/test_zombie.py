@@ -11,13 +11,10 @@ import pytest
 from sink.faults import VARIABLE
 from tests.broker import Broker, fresh_name
 from tests.conftest import MakeTopic
-from tests.fault.test_kill import FLUSH_STEPS, PARTITIONS, recover, the_promise_holds
+from tests.fault.promise import PARTITIONS, recover, the_promise_holds
+from tests.fault.test_kill import FLUSH_STEPS
 from tests.ledger import Ledger, events
-from tests.workers import Worker, Workers
-
-
-def is_stopped(worker: Worker) -> bool:
-    return Path(f"/proc/{worker.pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "T"
+from tests.workers import Workers
 
 
 @pytest.mark.parametrize("step", FLUSH_STEPS)
@@ -27,7 +24,7 @@ def test_a_zombie_stopped_at_a_step_of_a_flush_does_no_harm(
     ledger = Ledger(broker, topic(PARTITIONS))
     ledger.send_spread(events(dice.randrange(500, 2000), bad_every=dice.choice([2, 20])), PARTITIONS)
     zombie = workers.start(ledger.topic, lake, env={VARIABLE: f"{step}=stop"})
-    zombie.until(lambda: is_stopped(zombie), "it stopped")
+    zombie.until(lambda: zombie.is_stopped, "it stopped")
     owner = recover(
         workers, ledger, lake
     )  # claims without waiting for the session to expire: earlier than the group would
@@ -48,9 +45,9 @@ def test_a_zombie_woken_while_the_new_owner_is_half_way_through_its_claim(
     ledger.send_spread(events(dice.randrange(500, 2000), bad_every=2), PARTITIONS)
     step = dice.choice(["before quarantine", "before silver"])
     zombie = workers.start(ledger.topic, lake, env={VARIABLE: f"{step}=stop"})
-    zombie.until(lambda: is_stopped(zombie), "it stopped")
+    zombie.until(lambda: zombie.is_stopped, "it stopped")
     owner = workers.start(ledger.topic, lake, group=fresh_name("group"), env={VARIABLE: f"after claim {claimed}=stop"})
-    owner.until(lambda: is_stopped(owner), "it stopped half-way through its claim")
+    owner.until(lambda: owner.is_stopped, "it stopped half-way through its claim")
     zombie.send(signal.SIGCONT)
     zombie.wait_for("another writer claimed", timeout_s=60)
     zombie.kill()

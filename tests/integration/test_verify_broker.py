@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
@@ -166,12 +165,8 @@ def test_a_topic_made_again_under_its_name_is_not_asked(world: World) -> None:
 
 
 def test_the_same_topic_is_known_by_its_id(world: World) -> None:
-    from confluent_kafka import TopicCollection
-
-    admin = world.broker.admin()
-    described: Any = admin.describe_topics(TopicCollection([world.topic]))[world.topic].result(30)
     world.send(10)
-    world.take([0, 1, 5], topic_id=str(described.topic_id))
+    world.take([0, 1, 5], topic_id=world.broker.topic_id(world.topic))
     assert {"lost": (3, world.named(2, 3, 4))} == world.faults()
 
 

@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, TopicCollection, TopicPartition
+from confluent_kafka import Consumer
 
 from audit.verify import verify
 from schemas.errors import TopicNotFound
 from sink.lake import Lake
 from stream_app.broker import watermarks
-from tests.broker import Broker, fresh_name
+from tests.broker import Broker
 from tests.ledger import Ledger, events, rows_in, table_rows
 from tests.records import event_bytes
 from tests.workers import Workers
@@ -25,11 +25,6 @@ MakeTopic = Callable[..., str]
 
 def the_promise_holds(lake: Path, broker: Broker) -> None:
     assert () == verify(Lake.at(str(lake)), {"bootstrap.servers": broker.bootstrap}).faults
-
-
-def topic_id(broker: Broker, name: str) -> str:
-    admin = broker.admin()
-    return str(admin.describe_topics(TopicCollection([name]))[name].result(30).topic_id)
 
 
 def test_a_worker_waits_while_the_broker_is_away(stoppable_broker: Broker, tmp_path: Path, lake: Path) -> None:
@@ -120,65 +115,7 @@ def test_a_claim_waits_for_the_store_and_an_empty_topic_still_has_an_end(
     }
 
 
-# ---------------------------------------------------------------- topics that changed
-
-
-def test_records_gone_before_they_were_read_stop_the_worker(
-    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path
-) -> None:
-    ledger = Ledger(broker, topic(partitions=2))
-    ledger.send_spread(events(200), 2)
-    workers.catch_up(ledger.topic, lake)
-    ledger.send(events(100, first=1000), 1)
-    admin = broker.admin()
-    for answer in admin.delete_records([TopicPartition(ledger.topic, 1, 150)]).values():
-        answer.result(30)
-    worker = workers.start(ledger.topic, lake)
-    assert 2 == worker.exit_code()
-    [said] = worker.lines("playlake stream:")
-    assert f"{ledger.topic}[1]: the lake needs offset 100 next" in said
-    assert "100..149" in said
-    assert "Traceback" not in worker.log
-    assert 200 == rows_in(lake, "bronze")
-
-
-def test_a_topic_made_again_stops_the_worker(workers: Workers, broker: Broker, lake: Path) -> None:
-    name = fresh_name("t") + "-beyond-the-length-that-statistics-keep" * 4
-    broker.create_topic(name)
-    try:
-        Ledger(broker, name).send(events(100))
-        workers.catch_up(name, lake)
-        before = topic_id(broker, name)
-        broker.delete_topic(name)
-        broker.create_topic(name)
-        after = topic_id(broker, name)
-        Ledger(broker, name).send(events(200))
-        worker = workers.start(name, lake)
-        assert 2 == worker.exit_code()
-        [said] = worker.lines("playlake stream:")
-        assert before in said
-        assert after in said
-        assert "Traceback" not in worker.log
-        assert 100 == rows_in(lake, "bronze")
-    finally:
-        broker.delete_topic(name)
-
-
-def test_a_topic_made_again_under_a_running_worker_stops_it(
-    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path
-) -> None:
-    ledger = Ledger(broker, topic())
-    ledger.send(events(100))
-    worker = workers.start(ledger.topic, lake)
-    worker.until(lambda: rows_in(lake, "bronze") == 100, "the first records are in the lake")
-    broker.delete_topic(ledger.topic)
-    broker.create_topic(ledger.topic)
-    Ledger(broker, ledger.topic).send(events(500))
-    assert 2 == worker.exit_code(60)
-    [said] = worker.lines("playlake stream:")
-    assert ledger.topic in said
-    assert "Traceback" not in worker.log
-    ledger.agrees_with(lake)
+# ---------------------------------------------------------------- others who write
 
 
 def test_two_groups_that_write_one_topic_to_one_lake_do_no_damage(

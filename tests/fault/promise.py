@@ -1,0 +1,28 @@
+"""What every fault of a worker ends with: fresh events flow again, and the promise holds for all that was sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from audit.verify import verify
+from sink.lake import Lake
+from tests.broker import Broker, fresh_name
+from tests.ledger import Ledger, events
+from tests.workers import Worker, Workers
+
+PARTITIONS = 3
+FRESH = 5_000_000
+"""Number of the first event that `recover` sends."""
+
+
+def the_promise_holds(lake: Path, broker: Broker, *ledgers: Ledger) -> None:
+    """What was acknowledged is in the lake, by the ledgers' account and by `verify`'s."""
+    for ledger in ledgers:
+        ledger.agrees_with(lake)
+    assert () == verify(Lake.at(str(lake)), {"bootstrap.servers": broker.bootstrap}).faults
+
+
+def recover(workers: Workers, ledger: Ledger, lake: Path, *flags: str, kafka_partitions: int = PARTITIONS) -> Worker:
+    """Send some more and let a worker of another group read to the end, who need not wait for a session to expire."""
+    ledger.send_spread(events(300, first=FRESH + len(ledger)), kafka_partitions)
+    return workers.catch_up(ledger.topic, lake, *flags, group=fresh_name("group"))
