@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -35,12 +36,18 @@ def events(count: int, first: int = 0, bad_every: int = 50) -> Iterator[bytes]:
         yield b"{broken" if number % bad_every == bad_every - 1 else event_bytes(number)
 
 
+def files_of(table: DeltaTable) -> list[str]:
+    """Paths of the files that the log of a table on a disk names."""
+    return [unquote(uri).removeprefix("file://") for uri in table.file_uris()]
+
+
 def table_rows(lake: Path | str, name: str, columns: list[str]) -> pa.Table:
     """These columns of every row that the table's Delta log names."""
     table = DeltaTable(f"{lake}/{name}/playback_events")
-    files = [unquote(uri).removeprefix("file://") for uri in table.file_uris()]
-    parts = [pq.ParquetFile(path).read(columns=columns) for path in files]
-    return pa.concat_tables(parts) if parts else pa.table({column: [] for column in columns})
+    known = pa.schema(table.schema().to_arrow())
+    schema = pa.schema([known.field(column) for column in columns])  # a rewrite may note another kind of text
+    parts = [pq.ParquetFile(path).read(columns=columns).cast(schema) for path in files_of(table)]
+    return pa.concat_tables([schema.empty_table(), *parts])
 
 
 def positions(lake: Path | str, name: str, topic: str | None = None, topic_id: str | None = None) -> list[Position]:
@@ -87,18 +94,28 @@ class Ledger:
         assert 0 == producer.flush(60)
 
     @contextlib.contextmanager
-    def trickle(self, kafka_partitions: int = 1, per_s: float = 200, first: int = 1_000_000) -> Iterator[None]:
-        """Keep sending single events, to all Kafka partitions in turn, until the block ends and all have arrived."""
+    def trickle(
+        self,
+        kafka_partitions: int = 1,
+        per_s: float = 200,
+        first: int = 1_000_000,
+        values: Iterable[bytes] | None = None,
+    ) -> Iterator[None]:
+        """Keep sending single events, to all Kafka partitions in turn, until the block ends and all have arrived.
+
+        They are `values`, as long as there are some, or valid events with the ids `first` and on.
+        """
+        endless = map(event_bytes, itertools.count(first)) if values is None else values
         producer = Producer({**self._settings, "enable.idempotence": True})
         should_end = threading.Event()
         trouble: list[BaseException] = []
 
         def run() -> None:
             try:
-                for number in itertools.count():
+                for number, value in enumerate(endless):
                     if should_end.wait(1 / per_s):
                         return
-                    self._produce(producer, event_bytes(first + number), number % kafka_partitions)
+                    self._produce(producer, value, number % kafka_partitions)
             except BaseException as error:
                 trouble.append(error)
 
@@ -146,8 +163,16 @@ class Ledger:
                 producer.poll(0.1)
         producer.poll(0)
 
-    def agrees_with(self, lake: Path | str) -> None:
-        """Each record exactly once in bronze, byte for byte, and in exactly one of silver and quarantine."""
+    @property
+    def values(self) -> list[bytes | None]:
+        """What was sent."""
+        return [value for _, value, _ in self.records.values()]
+
+    def agrees_with(self, lake: Path | str, *, is_deduped: bool = False) -> None:
+        """Each record exactly once in bronze, byte for byte, and in exactly one of silver and quarantine.
+
+        With `is_deduped`, a record may instead repeat an `event_id` that silver holds, and silver holds no id twice.
+        """
         sent = [(*position, key, value) for position, (key, value, _) in self.records.items()]
         names = ("kafka_partition", "kafka_offset", "key", "value")
         rows = table_rows(lake, "bronze", ["topic", "topic_id", *names]).to_pylist()
@@ -155,10 +180,18 @@ class Ledger:
         held = sorted((tuple(row[name] for name in names) for row in ours), key=_position)
         assert len(sent) == len(held), f"{len(sent)} records sent, {len(held)} rows in bronze"
         assert sorted(sent, key=_position) == held
-        fates = positions(lake, "silver", self.topic, self.topic_id) + positions(
-            lake, "quarantine", self.topic, self.topic_id
+        fates = Counter(
+            positions(lake, "silver", self.topic, self.topic_id)
+            + positions(lake, "quarantine", self.topic, self.topic_id)
         )
-        assert Counter(list(self.records)) == Counter(fates)
+        if not is_deduped:
+            assert Counter(list(self.records)) == fates
+            return
+        assert {} == fates - Counter(list(self.records)), "a record has two fates, or was never sent"
+        ids = Counter(table_rows(lake, "silver", ["event_id"])["event_id"].to_pylist())
+        assert [] == [name for name, rows in ids.items() if rows > 1], "ids that silver holds more than once"
+        gone = [self.records[position][1] for position in self.records.keys() - fates.keys()]
+        assert [] == [value for value in gone if json.loads(value or b"")["event_id"] not in ids], "lost records"
 
 
 def _position(row: tuple[Any, ...]) -> Position:

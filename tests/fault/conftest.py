@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.broker import Broker
+from tests.broker import Broker, fresh_name
+from tests.compactors import Compactors
+from tests.fault.viewed import PARTITIONS, Viewed, make
+from tests.ledger import Ledger
 from tests.workers import Workers
 
 
@@ -38,5 +41,30 @@ def workers(broker: Broker, tmp_path: Path) -> Iterator[Workers]:
     folder = tmp_path / "workers"
     folder.mkdir()
     started = Workers(broker, folder)
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="session")
+def viewed(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewed]:
+    """A lake with work for every step of a compaction; tests change a copy of it."""
+    folder = tmp_path_factory.mktemp("viewed")
+    name = fresh_name("viewed")
+    broker.create_topic(name, PARTITIONS)
+    workers, compactors = Workers(broker, folder), Compactors(folder)
+    try:
+        yield make(Ledger(broker, name), workers, compactors, folder / "lake")
+    finally:
+        workers.close()
+        compactors.close()
+        broker.delete_topic(name)
+
+
+@pytest.fixture
+def compactors(tmp_path: Path) -> Iterator[Compactors]:
+    """Starts compactions; all of them have ended after the test."""
+    folder = tmp_path / "compactors"
+    folder.mkdir()
+    started = Compactors(folder)
     yield started
     started.close()
