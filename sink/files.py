@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import json
 import time
 import uuid
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
@@ -20,6 +21,7 @@ from schemas.tables import TABLES, TableSpec
 from sink.lake import Lake
 
 _HIVE_NULL: Final = "__HIVE_DEFAULT_PARTITION__"
+_NO_DATE: Final = np.iinfo(np.int32).max
 
 
 def write_files(lake: Lake, name: str, rows: pa.Table) -> list[AddAction]:
@@ -28,7 +30,7 @@ def write_files(lake: Lake, name: str, rows: pa.Table) -> list[AddAction]:
     Args:
         lake: where the table is; it exists.
         name: one of `TABLES`.
-        rows: schema of that table, any number of rows.
+        rows: schema of that table, text and lists of text dictionary-encoded or not; at least one row.
 
     Returns:
         What a commit has to add.
@@ -50,19 +52,18 @@ def write_files(lake: Lake, name: str, rows: pa.Table) -> list[AddAction]:
 
 
 def _by_lake_partition(rows: pa.Table, column: str) -> list[tuple[str | None, pa.Table]]:
-    dates = rows[column]
+    """Cut rows by lake partition, without a copy: cheapest where equal dates are neighbours."""
+    days = rows[column].combine_chunks().cast(pa.int32()).fill_null(_NO_DATE).to_numpy()
+    starts = [0, *(np.flatnonzero(days[1:] != days[:-1]) + 1).tolist()]
     rest = rows.drop_columns([column])
-    found = pc.unique(dates).to_pylist()
-    if len(found) == 1:
-        return [(_text(found[0]), rest)]
-    return [
-        (_text(date), rest.filter(pc.is_null(dates) if date is None else pc.equal(dates, pa.scalar(date))))
-        for date in found
-    ]
+    slices: dict[int, list[pa.Table]] = {}
+    for start, end in itertools.pairwise([*starts, len(days)]):
+        slices.setdefault(int(days[start]), []).append(rest.slice(start, end - start))
+    return [(_text(day), pa.concat_tables(parts)) for day, parts in slices.items()]
 
 
-def _text(date: dt.date | None) -> str | None:
-    return None if date is None else date.isoformat()
+def _text(day: int) -> str | None:
+    return None if day == _NO_DATE else (dt.date(1970, 1, 1) + dt.timedelta(days=day)).isoformat()
 
 
 def _parquet(rows: pa.Table, spec: TableSpec) -> tuple[pa.Buffer, str]:

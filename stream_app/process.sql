@@ -1,10 +1,10 @@
 -- Decode, check and enrich one batch of records.
 --
 -- grain:    one row in, one row out; `is_valid` means silver, else quarantine (faults.sql says why). The caller adds
---           positions and times by row_number.
+--           positions and times by row_number, the catalogue's columns by title_row and the region by country_row.
 -- reads:    batch      row_number, text (null where the bytes are no UTF-8), broker_timestamp, ingest_timestamp
---           titles     the title catalogue (stream_app.catalogue)
---           countries  code, region
+--           titles     title_id, title_row: which row of the title catalogue
+--           countries  code, country_row
 -- promise:  total (any bytes give a row) and pure (the same batch and tables, the same rows).
 --
 -- json_transform gives null for what can't be read as the wanted type but turns numbers and objects into text and `true`
@@ -83,11 +83,10 @@ timed as (
 judged as (
     select
         timed.*,
-        titles.title, titles.content_type, titles.genres, titles.release_year, titles.rating, titles.director,
-        titles.duration_s, titles.content_countries,
-        countries.region,
-        titles.title_id is not null as title_is_known,
-        countries.code is not null as country_is_known,
+        titles.title_row,
+        countries.country_row,
+        titles.title_row is not null as title_is_known,
+        countries.country_row is not null as country_is_known,
         coalesce(
             kinds[1] = 'VARCHAR' and event_id <> ''
             and kinds[2] = 'VARCHAR' and user_id <> ''
@@ -112,8 +111,8 @@ select
     case when event_ts_is_number and isfinite(event_ts) then event_ts end as event_ts,
     event_timestamp,
     device_type, country, playhead_s, app_version,
-    title, content_type, genres, release_year, rating, director, duration_s, content_countries,
-    region,
+    title_row,
+    country_row,
     -- Weighted mean of what a reader relies on: event time 0.30, title 0.30, country 0.15, device 0.15,
     -- playhead 0.05, client version 0.05; each counts 1 when known, 0 when not.
     (30 * (event_timestamp is not null)::int + 30 * title_is_known::int + 15 * country_is_known::int
