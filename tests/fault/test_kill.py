@@ -17,7 +17,7 @@ from tests.ledger import Ledger, events
 from tests.workers import Workers
 
 TABLES = ("bronze", "quarantine", "silver")
-FLUSH_STEPS = [f"{moment} {table}" for table in TABLES for moment in ("before", "after")]
+FLUSH_STEPS = [f"{moment} {table}" for table in TABLES for moment in ("before", "after files", "after")]
 CLAIM_STEPS = [
     f"{moment} claim {table}" for table in ("silver", "quarantine", "bronze") for moment in ("before", "after")
 ]

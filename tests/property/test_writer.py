@@ -10,7 +10,9 @@ from sink.writer import LakeWriter
 from tests.lake_contents import positions_of
 from tests.records import processed, records, source
 
-FLUSH_STEPS = [f"{moment} {name}" for name in ("bronze", "quarantine", "silver") for moment in ("before", "after")]
+FLUSH_STEPS = [
+    f"{moment} {name}" for name in ("bronze", "quarantine", "silver") for moment in ("before", "after files", "after")
+]
 CLAIM_STEPS = [
     f"{moment} claim {name}" for name in ("silver", "quarantine", "bronze") for moment in ("before", "after")
 ]
