@@ -32,14 +32,14 @@ from typing import Any, Final, Protocol, cast
 
 import pyarrow as pa
 from confluent_kafka import Consumer as RdConsumer
-from confluent_kafka import KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from faust.transport import base
 from faust.types import TP, ConsumerMessage
 from yarl import URL
 
 from schemas.errors import OffsetsGone, PlaylakeError, TerminalError
 from stream_app.broker import NO_TOPIC_CODES, topic_gone, watermarks
-from stream_app.records import to_records
+from stream_app.records import by_kafka_partition, to_records
 from stream_app.tableless import SilentProducer, TablelessConsumer
 
 _FETCH_ROWS: Final = 25_000
@@ -160,8 +160,10 @@ class Consumer(TablelessConsumer):
         await asyncio.get_running_loop().run_in_executor(None, self._polling.join, 30.0)
 
     async def subscribe(self, topics: Iterable[str]) -> None:
-        """Join the group for these topics; Faust's own (leader, replies) are not used."""
+        """Join the group for the worker's one topic; Faust's own (leader, replies) are not used."""
         self._topics = [topic for topic in topics if topic in self.transport.topics]
+        if len(self._topics) != 1:
+            raise AssertionError(f"a worker reads one topic, not {self._topics}")
         self._subscribed.set()
 
     def _poll_until_closed(self) -> None:
@@ -212,21 +214,21 @@ class Consumer(TablelessConsumer):
         A Kafka partition claimed while this fetch went on (its number is above `known_claims`) was paused at once: what
         the fetch holds of it dates from a former assignment and is void, like what it holds of one that was revoked.
         """
-        by_partition: dict[tuple[str, int], list[Any]] = {}
         ends: list[tuple[TP, int]] = []
         troubles = []
-        for message in messages:
-            error = message.error()
-            if error is None:
-                by_partition.setdefault((message.topic(), message.partition()), []).append(message)
-            elif error.code() == KafkaError._PARTITION_EOF:
-                ends.append((TP(message.topic(), message.partition()), message.offset()))
-            else:
-                troubles.append(message)
+        if any(map(Message.error, messages)):
+            for message in messages:
+                if (error := message.error()) is None:
+                    continue
+                if error.code() == KafkaError._PARTITION_EOF:
+                    ends.append((TP(message.topic(), message.partition()), message.offset()))
+                else:
+                    troubles.append(message)
+            messages = [message for message in messages if message.error() is None]
         ingest_timestamp_us = time.time_ns() // 1000
         batches = []
-        for name, fetched in by_partition.items():
-            tp = TP(*name)
+        for fetched in by_kafka_partition(messages):
+            tp = TP(fetched[0].topic(), fetched[0].partition())
             assigned = self._assigned.get(tp)
             if assigned is None or assigned.claim_number > known_claims:
                 continue

@@ -2,41 +2,27 @@
 
 import datetime as dt
 
+from confluent_kafka import Message
+
 from schemas.tables import RECORDS
-from stream_app.records import to_records
+from stream_app.records import by_kafka_partition, to_records
 
 
-class Message:
-    """What `to_records` asks of a confluent-kafka message."""
-
-    def __init__(self, offset, value, key=b"k", timestamp_ms=1_700_000_000_123, headers=None):
-        self._fields = (offset, value, key, timestamp_ms, headers)
-
-    def topic(self):
-        return "playback"
-
-    def partition(self):
-        return 3
-
-    def offset(self):
-        return self._fields[0]
-
-    def value(self):
-        return self._fields[1]
-
-    def key(self):
-        return self._fields[2]
-
-    def timestamp(self):
-        return (1, self._fields[3])
-
-    def headers(self):
-        return self._fields[4]
+def message(offset, value, key=b"k", timestamp_ms=1_700_000_000_123, headers=None, kafka_partition=3):
+    return Message(
+        topic="playback",
+        partition=kafka_partition,
+        offset=offset,
+        value=value,
+        key=key,
+        timestamp=(1, timestamp_ms),
+        headers=headers,
+    )
 
 
 def test_messages_become_rows_in_their_order():
     headers = [("trace", b"1"), ("trace", None), ("x", b"\xff")]
-    table = to_records([Message(7, b"\xff\x00"), Message(9, None, key=None, headers=headers)], "id", 5_000_000)
+    table = to_records([message(7, b"\xff\x00"), message(9, None, key=None, headers=headers)], "id", 5_000_000)
     assert RECORDS == table.schema
     ingested = dt.datetime(1970, 1, 1, 0, 0, 5, tzinfo=dt.UTC)
     sent = dt.datetime(2023, 11, 14, 22, 13, 20, 123_000, tzinfo=dt.UTC)
@@ -47,5 +33,13 @@ def test_messages_become_rows_in_their_order():
 
 
 def test_a_record_without_a_time_has_none():
-    table = to_records([Message(0, b"", timestamp_ms=-1), Message(1, b"")], "-", 0)
+    table = to_records([message(0, b"", timestamp_ms=-1), message(1, b"")], "-", 0)
     assert [True, False] == table["broker_timestamp"].is_null().to_pylist()
+
+
+def test_messages_are_cut_where_the_kafka_partition_changes():
+    fetched = [message(offset, b"", kafka_partition=number) for number, offset in ((0, 5), (0, 6), (2, 0), (0, 7))]
+    assert [[(0, 5), (0, 6)], [(2, 0)], [(0, 7)]] == [
+        [(each.partition(), each.offset()) for each in part] for part in by_kafka_partition(fetched)
+    ]
+    assert [] == by_kafka_partition([])
