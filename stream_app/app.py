@@ -26,7 +26,15 @@ import pyarrow as pa
 from faust.types import TP
 
 from schemas.countries import countries
-from schemas.errors import BrokerUnavailable, FenceLost, OffsetsGone, TerminalError, TopicNotFound, TopicRecreated
+from schemas.errors import (
+    BrokerUnavailable,
+    FenceLost,
+    OffsetsGone,
+    TerminalError,
+    TopicNotFound,
+    TopicRecreated,
+    TransientError,
+)
 from sink import positions
 from sink.lake import Lake
 from sink.positions import Source
@@ -323,6 +331,8 @@ class Worker:
 
         A topic that lost records or went away may have been the last to hold what was fetched: that is written first.
         """
+        if self._stopping.is_set() and isinstance(error, TransientError):
+            return  # waiting was given up because the worker stops: the report says that it is not flushed
         if self._error is None or isinstance(error, TopicRecreated):  # the reason behind offsets or topics gone
             self._error = error
         if isinstance(error, OffsetsGone | TopicNotFound):

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from playlake.broker import client_options
 from playlake.settings import Duration, Size, VerbSettings
-from schemas.errors import StoreUnavailable
+from schemas.errors import TransientError
 
 
 class Settings(VerbSettings):
@@ -98,7 +98,7 @@ def run(settings: Settings) -> int:
             f"{report.rows['quarantine']:,} quarantined, {report.flushes} flushes"
         )
     if not report.is_flushed:
-        raise StoreUnavailable(
+        raise TransientError(
             "stopped without the last flush, the store or the broker did not answer in time. Nothing is lost: "
             "the next worker reads those records again"
         )

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer
 
 from audit.verify import verify
-from schemas.errors import TopicNotFound
 from sink.lake import Lake
-from stream_app.broker import watermarks
 from tests.broker import Broker
 from tests.ledger import Ledger, events, rows_in, table_rows
 from tests.records import event_bytes
@@ -25,36 +21,6 @@ MakeTopic = Callable[..., str]
 
 def the_promise_holds(lake: Path, broker: Broker) -> None:
     assert () == verify(Lake.at(str(lake)), {"bootstrap.servers": broker.bootstrap}).faults
-
-
-def test_a_worker_waits_while_the_broker_is_away(stoppable_broker: Broker, tmp_path: Path, lake: Path) -> None:
-    stoppable_broker.create_topic("events", 2)
-    ledger = Ledger(stoppable_broker, "events")
-    ledger.send_spread(events(1000), 2)
-    workers = Workers(stoppable_broker, tmp_path)
-    asking = Consumer({"bootstrap.servers": stoppable_broker.bootstrap, "group.id": "asking", "log_level": 0})
-    ask = ThreadPoolExecutor(1)
-    try:
-        worker = workers.start("events", lake)
-        worker.until(lambda: rows_in(lake, "bronze") == len(ledger), "the first records are in the lake")
-        assert (0, 500) == watermarks(asking, "events", 1, lambda: True)
-        stoppable_broker.stop(kill=True)
-        asked = ask.submit(watermarks, asking, "events", 0, lambda: False)  # as at a claim, during a rebalance
-        worker.wait_for("WARNING waiting for the broker")
-        stoppable_broker.start()
-        assert (0, 500) == asked.result(60)
-        with pytest.raises(TopicNotFound, match=r"no longer has events\[7\]"):
-            watermarks(asking, "events", 7, lambda: False)
-        ledger.send_spread(events(1000, first=2000), 2)
-        worker.until(lambda: rows_in(lake, "bronze") == len(ledger), "it goes on", 60)
-        assert 0 == worker.stop()
-        assert 3 > len(worker.lines("WARNING|ERROR")), "said, but not again and again"
-    finally:
-        workers.close()
-        ask.shutdown()
-        asking.close()
-    ledger.agrees_with(lake)
-    the_promise_holds(lake, stoppable_broker)
 
 
 def test_a_worker_waits_while_a_table_is_out_of_reach(
