@@ -16,15 +16,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from confluent_kafka import KafkaError, Message, Producer
-from deltalake import DeltaTable
 
 from tests.broker import Broker
 from tests.records import event_bytes
+from tests.tables import files_of, is_table, open_table, parquet_file
 
 Position = tuple[int, int]
 Header = tuple[str, bytes | None]
@@ -36,17 +34,12 @@ def events(count: int, first: int = 0, bad_every: int = 50) -> Iterator[bytes]:
         yield b"{broken" if number % bad_every == bad_every - 1 else event_bytes(number)
 
 
-def files_of(table: DeltaTable) -> list[str]:
-    """Paths of the files that the log of a table on a disk names."""
-    return [unquote(uri).removeprefix("file://") for uri in table.file_uris()]
-
-
 def table_rows(lake: Path | str, name: str, columns: list[str]) -> pa.Table:
     """These columns of every row that the table's Delta log names."""
-    table = DeltaTable(f"{lake}/{name}/playback_events")
+    table = open_table(f"{lake}/{name}/playback_events")
     known = pa.schema(table.schema().to_arrow())
     schema = pa.schema([known.field(column) for column in columns])  # a rewrite may note another kind of text
-    parts = [pq.ParquetFile(path).read(columns=columns).cast(schema) for path in files_of(table)]
+    parts = [parquet_file(path).read(columns=columns).cast(schema) for path in files_of(table)]
     return pa.concat_tables([schema.empty_table(), *parts])
 
 
@@ -63,9 +56,9 @@ def positions(lake: Path | str, name: str, topic: str | None = None, topic_id: s
 def rows_in(lake: Path | str, name: str = "silver") -> int:
     """Rows of a table by its log; 0 while it isn't there."""
     place = f"{lake}/{name}/playback_events"
-    if not DeltaTable.is_deltatable(place):
+    if not is_table(place):
         return 0
-    counts = pa.table(DeltaTable(place).get_add_actions())["num_records"]
+    counts = pa.table(open_table(place).get_add_actions())["num_records"]
     return int(sum(counts.to_pylist()))
 
 

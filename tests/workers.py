@@ -153,9 +153,11 @@ class Worker(Running):
 class Workers:
     """Starts workers of one group, and ends those still running when the test is over."""
 
-    def __init__(self, broker: Broker, folder: Path) -> None:
+    def __init__(self, broker: Broker, folder: Path, env: Mapping[str, str] | None = None) -> None:
+        """Give `env` for variables that all workers get."""
         self._broker = broker
         self._folder = folder
+        self._env = env or {}
         self._started: list[Worker] = []
         self.group = fresh_name("group")
 
@@ -172,7 +174,10 @@ class Workers:
         where = ["--broker", self._broker.url, "--topic", topic, "--lake", str(lake), "--group", group or self.group]
         quick = [] if "--allowed-latency" in flags else ["--allowed-latency", "1s"]
         worker = Worker(
-            name or f"worker-{len(self._started) + 1}", ["stream", *where, *quick, "--json", *flags], self._folder, env
+            name or f"worker-{len(self._started) + 1}",
+            ["stream", *where, *quick, "--json", *flags],
+            self._folder,
+            {**self._env, **(env or {})},
         )
         self._started.append(worker)
         return worker

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.broker import Broker, fresh_name
 from tests.compactors import Compactors
 from tests.fault.viewed import PARTITIONS, Viewed, make
 from tests.ledger import Ledger
+from tests.s3 import S3
 from tests.workers import Workers
 
 
@@ -21,6 +23,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         only = metafunc.config.getoption("seed")
         seeds = range(metafunc.config.getoption("seeds")) if only is None else [only]
         metafunc.parametrize("seed", seeds, ids=[f"seed{seed}" for seed in seeds])
+    if metafunc.definition.get_closest_marker("also_on_s3"):
+        metafunc.parametrize("store", ["disk", "s3"], indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without `--seed` or `--seeds`, of a test that is `also_on_s3("this step")` only those steps run on S3, too."""
+    if config.getoption("seed") is not None or config.getoption("seeds") > 1:
+        return
+    left_out = [item for item in items if _is_of_the_long_run(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
+
+
+def _is_of_the_long_run(item: pytest.Item) -> bool:
+    mark, parameters = item.get_closest_marker("also_on_s3"), getattr(getattr(item, "callspec", None), "params", {})
+    if mark is None or not mark.args or parameters["store"] != "s3":
+        return False
+    return not {*mark.args} & {*parameters.values()}
 
 
 @pytest.fixture
@@ -30,17 +50,28 @@ def dice(request: pytest.FixtureRequest, seed: int) -> random.Random:
 
 
 @pytest.fixture
-def lake(tmp_path: Path) -> Path:
-    """Where a test's lake goes; nothing is there yet."""
-    return tmp_path / "lake"
+def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> S3 | None:
+    """The S3 API that this test's lake is on; None for a disk."""
+    if getattr(request, "param", "disk") == "disk":
+        return None
+    s3: S3 = request.getfixturevalue("s3")
+    for name, value in s3.env.items():
+        monkeypatch.setenv(name, value)
+    return s3
 
 
 @pytest.fixture
-def workers(broker: Broker, tmp_path: Path) -> Iterator[Workers]:
+def lake(store: S3 | None, tmp_path: Path) -> Path | str:
+    """Where a test's lake goes, as a folder or an S3 address; nothing is there yet."""
+    return tmp_path / "lake" if store is None else f"s3://{store.bucket}/{uuid.uuid4().hex}/lake"
+
+
+@pytest.fixture
+def workers(broker: Broker, store: S3 | None, tmp_path: Path) -> Iterator[Workers]:
     """Starts workers against the shared broker; all of them have ended after the test."""
     folder = tmp_path / "workers"
     folder.mkdir()
-    started = Workers(broker, folder)
+    started = Workers(broker, folder, store.env if store else None)
     yield started
     started.close()
 

@@ -15,14 +15,16 @@ FRESH = 5_000_000
 """Number of the first event that `recover` sends."""
 
 
-def the_promise_holds(lake: Path, broker: Broker, *ledgers: Ledger) -> None:
+def the_promise_holds(lake: Path | str, broker: Broker, *ledgers: Ledger) -> None:
     """What was acknowledged is in the lake, by the ledgers' account and by `verify`'s."""
     for ledger in ledgers:
         ledger.agrees_with(lake)
     assert () == verify(Lake.at(str(lake)), {"bootstrap.servers": broker.bootstrap}).faults
 
 
-def recover(workers: Workers, ledger: Ledger, lake: Path, *flags: str, kafka_partitions: int = PARTITIONS) -> Worker:
+def recover(
+    workers: Workers, ledger: Ledger, lake: Path | str, *flags: str, kafka_partitions: int = PARTITIONS
+) -> Worker:
     """Send some more and let a worker of another group read to the end, who need not wait for a session to expire."""
     ledger.send_spread(events(300, first=FRESH + len(ledger)), kafka_partitions)
     return workers.catch_up(ledger.topic, lake, *flags, group=fresh_name("group"))

@@ -23,9 +23,10 @@ CLAIM_STEPS = [
 ]
 
 
+@pytest.mark.also_on_s3("before silver")
 @pytest.mark.parametrize("step", FLUSH_STEPS)
 def test_a_worker_killed_at_a_step_of_a_flush(
-    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path, dice: random.Random, step: str
+    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path | str, dice: random.Random, step: str
 ) -> None:
     ledger = Ledger(broker, topic(PARTITIONS))
     ledger.send_spread(events(dice.randrange(500, 3000), bad_every=dice.choice([2, 7, 50])), PARTITIONS)
@@ -38,9 +39,10 @@ def test_a_worker_killed_at_a_step_of_a_flush(
     the_promise_holds(lake, broker, ledger)
 
 
+@pytest.mark.also_on_s3("after claim silver", "before trim quarantine")
 @pytest.mark.parametrize("step", [*CLAIM_STEPS, "before trim quarantine", "after trim quarantine"])
 def test_a_claimant_killed_half_way_after_a_torn_flush(
-    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path, dice: random.Random, step: str
+    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path | str, dice: random.Random, step: str
 ) -> None:
     ledger = Ledger(broker, topic(PARTITIONS))
     ledger.send_spread(events(dice.randrange(200, 1000), bad_every=2), PARTITIONS)
@@ -51,9 +53,10 @@ def test_a_claimant_killed_half_way_after_a_torn_flush(
     the_promise_holds(lake, broker, ledger)
 
 
+@pytest.mark.also_on_s3("before silver")
 @pytest.mark.parametrize("step", ["before quarantine", "before silver"])
 def test_a_catalogue_changed_between_a_torn_flush_and_the_restart(
-    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path, tmp_path: Path, dice: random.Random, step: str
+    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path | str, tmp_path: Path, dice: random.Random, step: str
 ) -> None:
     ledger = Ledger(broker, topic(PARTITIONS))
     ledger.send_spread(events(dice.randrange(200, 1000), bad_every=dice.choice([2, 10])), PARTITIONS)
@@ -67,8 +70,9 @@ def test_a_catalogue_changed_between_a_torn_flush_and_the_restart(
     the_promise_holds(lake, broker, ledger)
 
 
+@pytest.mark.also_on_s3
 def test_workers_killed_at_any_time(
-    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path, dice: random.Random
+    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path | str, dice: random.Random
 ) -> None:
     ledger = Ledger(broker, topic(PARTITIONS))
     ledger.send_spread(events(20_000, bad_every=20), PARTITIONS)

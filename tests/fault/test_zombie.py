@@ -17,9 +17,10 @@ from tests.ledger import Ledger, events
 from tests.workers import Workers
 
 
+@pytest.mark.also_on_s3("before quarantine")
 @pytest.mark.parametrize("step", FLUSH_STEPS)
 def test_a_zombie_stopped_at_a_step_of_a_flush_does_no_harm(
-    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path, dice: random.Random, step: str
+    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path | str, dice: random.Random, step: str
 ) -> None:
     ledger = Ledger(broker, topic(PARTITIONS))
     ledger.send_spread(events(dice.randrange(500, 2000), bad_every=dice.choice([2, 20])), PARTITIONS)
@@ -37,9 +38,10 @@ def test_a_zombie_stopped_at_a_step_of_a_flush_does_no_harm(
     the_promise_holds(lake, broker, ledger)
 
 
+@pytest.mark.also_on_s3("quarantine")
 @pytest.mark.parametrize("claimed", ["silver", "quarantine", "bronze"])
 def test_a_zombie_woken_while_the_new_owner_is_half_way_through_its_claim(
-    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path, dice: random.Random, claimed: str
+    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path | str, dice: random.Random, claimed: str
 ) -> None:
     ledger = Ledger(broker, topic(PARTITIONS))
     ledger.send_spread(events(dice.randrange(500, 2000), bad_every=2), PARTITIONS)
