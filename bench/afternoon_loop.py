@@ -3,12 +3,14 @@
 Decodes JSON, checks required fields, joins the title catalogue, writes zstd Parquet by event date, commits offsets
 after each write. No bronze, no quarantine (bad rows are counted and dropped), at least once.
 
-usage: python -m bench.afternoon_loop BOOTSTRAP TOPIC EVENTS FOLDER
+usage: python -m bench.afternoon_loop BOOTSTRAP TOPIC FOLDER [GROUP]      reads to the end of what it is assigned
 """
 
 import csv
 import datetime as dt
+import json
 import sys
+import time
 import uuid
 from importlib.resources import files
 from pathlib import Path
@@ -16,26 +18,61 @@ from pathlib import Path
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
-from confluent_kafka import Consumer
+from confluent_kafka import Consumer, KafkaError
 
 REQUIRED = ("event_id", "user_id", "profile_id", "session_id", "title_id", "event_type")
 OPTIONAL = ("device_type", "country", "playhead_s", "app_version")
+NAMES = (*REQUIRED, "event_ts", *OPTIONAL, "title", "content_type", "genres")
 FLUSH_ROWS = 100_000
 
 
-def titles() -> dict[str, tuple[str, str, str]]:
-    with files("schemas").joinpath("titles.csv").open(encoding="utf-8") as file:
-        return {row["show_id"]: (row["title"], row["type"], row["listed_in"]) for row in csv.DictReader(file)}
+class Batch:
+    """Rows by date until they are written."""
+
+    def __init__(self) -> None:
+        with files("schemas").joinpath("titles.csv").open(encoding="utf-8") as file:
+            self.titles = {
+                row["show_id"]: (row["title"], row["type"], row["listed_in"]) for row in csv.DictReader(file)
+            }
+        self.by_date: dict[int, list[tuple]] = {}
+        self.pending = self.bad = 0
+
+    def add(self, value: bytes | None) -> None:
+        try:
+            event = orjson.loads(value)
+            day = int(event["event_ts"] // 86_400)
+            row = (
+                *(event[name] for name in REQUIRED),
+                event["event_ts"],
+                *(event.get(name) for name in OPTIONAL),
+                *self.titles.get(event["title_id"], (None, None, None)),
+            )
+        except (orjson.JSONDecodeError, KeyError, TypeError):
+            self.bad += 1
+            return
+        self.by_date.setdefault(day, []).append(row)
+        self.pending += 1
+
+    def write(self, folder: Path) -> None:
+        for day, rows in self.by_date.items():
+            try:
+                date = dt.date(1970, 1, 1) + dt.timedelta(days=day)
+                table = pa.table(dict(zip(NAMES, zip(*rows, strict=True), strict=True)))
+            except (OverflowError, pa.ArrowInvalid, pa.ArrowTypeError):
+                continue  # a time in milliseconds, a number where text should be: one bad row loses its date's batch
+            target = folder / f"event_date={date}"
+            target.mkdir(parents=True, exist_ok=True)
+            pq.write_table(table, target / f"{uuid.uuid4().hex}.parquet", compression="zstd")
+        self.by_date, self.pending = {}, 0
 
 
-def main(bootstrap: str, topic: str, events: int, folder: str) -> None:
-    catalogue = titles()
-    unknown = (None, None, None)
+def main(bootstrap: str, topic: str, folder: str, group: str | None = None) -> None:
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
-            "group.id": uuid.uuid4().hex,
+            "group.id": group or uuid.uuid4().hex,
             "enable.auto.commit": False,
+            "enable.partition.eof": True,
             "auto.offset.reset": "earliest",
             "queued.max.messages.kbytes": 131_072,
             "fetch.message.max.bytes": 8 << 20,
@@ -43,46 +80,28 @@ def main(bootstrap: str, topic: str, events: int, folder: str) -> None:
         }
     )
     consumer.subscribe([topic])
-    seen = bad = 0
-    by_date: dict[int, list[tuple]] = {}
-    pending = 0
-    while seen < events:
+    batch = Batch()
+    seen, first, at_end = 0, 0.0, set()
+    while not at_end or at_end < {part.partition for part in consumer.assignment()}:
         for message in consumer.consume(20_000, 0.5):
-            seen += 1
-            try:
-                event = orjson.loads(message.value())
-                day = int(event["event_ts"] // 86_400)
-                row = (
-                    *(event[name] for name in REQUIRED),
-                    event["event_ts"],
-                    *(event.get(name) for name in OPTIONAL),
-                    *catalogue.get(event["title_id"], unknown),
-                )
-            except (orjson.JSONDecodeError, KeyError, TypeError):
-                bad += 1
+            error = message.error()
+            if error is not None:
+                if error.code() != KafkaError._PARTITION_EOF:
+                    raise SystemExit(error.str())
+                at_end.add(message.partition())
                 continue
-            by_date.setdefault(day, []).append(row)
-            pending += 1
-        if pending >= FLUSH_ROWS or seen >= events:
-            write(by_date, Path(folder))
-            by_date, pending = {}, 0
+            first = first or time.time()
+            seen += 1
+            batch.add(message.value())
+        if batch.pending >= FLUSH_ROWS:
+            batch.write(Path(folder))
             consumer.commit(asynchronous=False)
+    if batch.pending:
+        batch.write(Path(folder))
+        consumer.commit(asynchronous=False)
+    print(json.dumps({"events": seen, "bad": batch.bad, "first": first, "last": time.time()}), flush=True)
     consumer.close()
-    print(f"{seen:,} events, {bad:,} bad rows dropped")
-
-
-def write(by_date: dict[int, list[tuple]], folder: Path) -> None:
-    names = (*REQUIRED, "event_ts", *OPTIONAL, "title", "content_type", "genres")
-    for day, rows in by_date.items():
-        try:
-            date = dt.date(1970, 1, 1) + dt.timedelta(days=day)
-            table = pa.table(dict(zip(names, zip(*rows, strict=True), strict=True)))
-        except (OverflowError, pa.ArrowInvalid, pa.ArrowTypeError):
-            continue  # a time in milliseconds, a number where text should be: one bad row loses its date's batch
-        target = folder / f"event_date={date}"
-        target.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, target / f"{uuid.uuid4().hex}.parquet", compression="zstd")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4])
+    main(*sys.argv[1:])
