@@ -14,6 +14,8 @@ from schemas.tables import RECORDS
 
 _HEADERS: Final = RECORDS.field("headers").type
 _TIMESTAMP: Final = RECORDS.field("broker_timestamp").type
+_YEAR_10000_MS: Final = 253_402_300_800_000
+"""What readers' dates end before."""
 
 
 def by_kafka_partition(messages: list[Any]) -> list[list[Any]]:
@@ -58,6 +60,6 @@ def to_records(messages: list[Any], topic_id: str, ingest_timestamp_us: int) -> 
 
 
 def _timestamps(milliseconds: np.ndarray) -> pa.Array:
-    # librdkafka says -1 where the broker keeps no time for a record
-    is_unknown = milliseconds < 0
+    # librdkafka says -1 where the broker keeps no time for a record; a producer may have sent any number.
+    is_unknown = (milliseconds < 0) | (milliseconds >= _YEAR_10000_MS)
     return pa.array(milliseconds * 1000, mask=is_unknown if is_unknown.any() else None).cast(_TIMESTAMP)

@@ -32,9 +32,10 @@ def test_messages_become_rows_in_their_order():
     ] == [tuple(row.values()) for row in table.to_pylist()]
 
 
-def test_a_record_without_a_time_has_none():
-    table = to_records([message(0, b"", timestamp_ms=-1), message(1, b"")], "-", 0)
-    assert [True, False] == table["broker_timestamp"].is_null().to_pylist()
+def test_a_record_without_a_time_or_with_one_that_no_calendar_has_has_none():
+    times_ms = [-1, 0, 253_402_300_799_999, 253_402_300_800_000, 2**63 - 1]
+    table = to_records([message(offset, b"", timestamp_ms=ms) for offset, ms in enumerate(times_ms)], "-", 0)
+    assert [None, 1970, 9999, None, None] == [at and at.year for at in table["broker_timestamp"].to_pylist()]
 
 
 def test_messages_are_cut_where_the_kafka_partition_changes():
