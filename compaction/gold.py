@@ -69,7 +69,8 @@ def refresh(
         full: build everything anew.
         memory_limit: DuckDB's.
         chunk_rows: silver rows of the dates that are computed at once.
-        step: called with `before gold` and `after gold` around each table's commit: fault points of tests.
+        step: called with `before gold` and `after gold` around each table's commit, and with `before create gold` and
+            `after create gold` where the table isn't there yet: fault points of tests.
 
     Returns:
         One entry a table, in the order in which they were written.
@@ -162,7 +163,7 @@ def _refresh_dated(
 ) -> list[Refreshed]:
     done: dict[str, Refreshed] = {}
     for _ in range(_MAX_ATTEMPTS):
-        handles = {table.name: _open_or_create(lake, con, table) for table in tables if table.name not in done}
+        handles = {table.name: _open_or_create(lake, con, table, step) for table in tables if table.name not in done}
         plan = _plan(lake, con, declared, handles, full)
         done |= {name: Refreshed(name, "unchanged", 0, 0, 0.0) for name in handles if name not in plan.stale}
         results, seconds = _compute(con, declared, plan.stale, plan.bases, chunk_rows)
@@ -272,7 +273,7 @@ def _refresh_whole(
     started = time.perf_counter()
     fingerprint = gold_files.fingerprint(file.name, declared)
     for _ in range(_MAX_ATTEMPTS):
-        handle = _open_or_create(lake, con, file)
+        handle = _open_or_create(lake, con, file, step)
         sources = {read.source: lake.table(read.source) for read in file.reads}
         entries = {
             f"playlake.gold/{name}/{source.metadata().id}@{fingerprint}": source.version()
@@ -344,13 +345,16 @@ def _write(
     return True
 
 
-def _open_or_create(lake: Lake, con: duckdb.DuckDBPyConnection, file: GoldFile) -> DeltaTable:
+def _open_or_create(
+    lake: Lake, con: duckdb.DuckDBPyConnection, file: GoldFile, step: Callable[[str], None]
+) -> DeltaTable:
     name = f"gold/{file.name}"
     try:
         return lake.table(name)
     except LakeNotFound:
         pass
     path = lake.path(name)
+    step("before create gold")
     try:
         if not lake.is_s3:
             Path(path).mkdir(parents=True, exist_ok=True)
@@ -366,5 +370,9 @@ def _open_or_create(lake: Lake, con: duckdb.DuckDBPyConnection, file: GoldFile) 
             raise_if_key_not_exists=False,
         )
     except (OSError, DeltaError) as error:
-        raise store_trouble(path, error) from error
+        try:
+            return lake.table(name)  # another refresh made it at the same moment
+        except LakeNotFound:
+            raise store_trouble(path, error) from error
+    step("after create gold")
     return lake.table(name)
