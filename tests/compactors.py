@@ -1,11 +1,14 @@
 """Compactions as processes of their own, as a person would start them: `playlake compact …`.
 
-compactor = compactors.start(lake, fault="before repair=stop")
-compactor.until(lambda: compactor.is_stopped, "it stopped")
+compactors.run_into("after dedupe@1", lake, env={})
+still = compactors.run_to_stop("before repair", lake, env={})
+still.go_on()
+still.succeeds()
 """
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +20,10 @@ from tests.workers import Running
 class Compactor(Running):
     """One `playlake compact`."""
 
+    def go_on(self) -> None:
+        """Wake it (SIGCONT)."""
+        self.send(signal.SIGCONT)
+
     def runs_for(self, seconds: float) -> bool:
         """Give it some time; return whether it still runs then."""
         try:
@@ -27,7 +34,7 @@ class Compactor(Running):
 
     def succeeds(self) -> None:
         """Wait for its end, which must be a good one."""
-        assert 0 == self.exit_code(), self.log
+        assert 0 == self.exit_code(150), self.log
 
 
 class Compactors:
@@ -37,20 +44,28 @@ class Compactors:
         self._folder = folder
         self._started: list[Compactor] = []
 
-    def start(
-        self, lake: Path | str, *flags: str, fault: str | None = None, env: Mapping[str, str] | None = None
-    ) -> Compactor:
+    def start(self, lake: Path | str, env: Mapping[str, str], fault: str | None = None) -> Compactor:
         """Start one; `fault` as in `sink.faults`."""
         name = f"compactor-{len(self._started) + 1}"
-        variables = {**(env or {}), **({VARIABLE: fault} if fault else {})}
-        compactor = Compactor(name, ["compact", "--lake", str(lake), "--json", *flags], self._folder, variables)
+        variables = {**env, **({VARIABLE: fault} if fault else {})}
+        compactor = Compactor(name, ["compact", "--lake", str(lake), "--json"], self._folder, variables)
         self._started.append(compactor)
         return compactor
 
-    def run(self, lake: Path | str, env: Mapping[str, str] | None = None) -> Compactor:
+    def run(self, lake: Path | str, env: Mapping[str, str]) -> Compactor:
         """Run one to its end, which must be a good one."""
-        compactor = self.start(lake, env=env)
+        compactor = self.start(lake, env)
         compactor.succeeds()
+        return compactor
+
+    def run_into(self, fault: str, lake: Path | str, env: Mapping[str, str]) -> None:
+        """Run one that is killed at a fault point, which it must reach."""
+        assert -signal.SIGKILL == self.start(lake, env, fault).exit_code()
+
+    def run_to_stop(self, fault: str, lake: Path | str, env: Mapping[str, str]) -> Compactor:
+        """Start one and wait until it stands still (SIGSTOP) at a fault point."""
+        compactor = self.start(lake, env, f"{fault}=stop")
+        compactor.until(lambda: compactor.is_stopped, f"it stopped at {fault}")
         return compactor
 
     def close(self) -> None:

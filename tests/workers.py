@@ -149,6 +149,11 @@ class Worker(Running):
         found = [re.search(rf"\[{kafka_partition}\] from (\d+)", line) for line in self.lines(" reading ")]
         return [int(match[1]) for match in found if match]
 
+    def rows(self, table: str) -> int:
+        """Rows that it flushed to a table by its own account."""
+        found = [re.search(rf"([\d,]+) {table}\b", line) for line in self.lines(" flushed ")]
+        return sum(int(match[1].replace(",", "")) for match in found if match)
+
 
 class Workers:
     """Starts workers of one group, and ends those still running when the test is over."""

@@ -11,7 +11,7 @@ import pytest
 
 from tests.broker import Broker, fresh_name
 from tests.compactors import Compactors
-from tests.fault.viewed import PARTITIONS, Viewed, make
+from tests.fault.viewed import PARTITIONS, Place, Viewed, make, on_disk, on_s3
 from tests.ledger import Ledger
 from tests.s3 import S3
 from tests.workers import Workers
@@ -89,6 +89,18 @@ def viewed(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         workers.close()
         compactors.close()
         broker.delete_topic(name)
+
+
+@pytest.fixture
+def place(
+    request: pytest.FixtureRequest, viewed: Viewed, s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Place:
+    """A copy of that lake, on a disk or on an S3 API as the test's parameter says (`disk` or `s3`, indirect)."""
+    if request.param == "disk":
+        return on_disk(viewed, tmp_path / "lake")
+    for name, value in s3.env.items():
+        monkeypatch.setenv(name, value)  # for what the test itself does there
+    return on_s3(viewed, s3, tmp_path / "brought")
 
 
 @pytest.fixture

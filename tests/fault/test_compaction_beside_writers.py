@@ -12,179 +12,193 @@ import pytest
 from compaction.compact import compact
 from sink.faults import VARIABLE
 from sink.lake import Lake
-from tests.broker import Broker
+from tests.broker import Broker, fresh_name
 from tests.compactors import Compactors
 from tests.conftest import MakeTopic
-from tests.fault.viewed import CLOSED, PARTITIONS, Viewed, all_is_right, nobody_saw_less_or_double
-from tests.ledger import Ledger, positions, rows_in
+from tests.fault.viewed import CLOSED, PARTITIONS, Place, Viewed, all_is_right
+from tests.ledger import Ledger
 from tests.reading import Reader
 from tests.viewing import viewing
 from tests.workers import Worker, Workers
 
-QUICK = ("--allowed-latency", "100ms")
+REWRITES = {"repair": (None, "after repair"), "dedupe": ("after repair", "after dedupe")}
+"""Rewrite → (what to compact before, so that it alone is left to do; where to kill the compaction that does it)."""
 
 
-def has_a_fate(lake: Path, ledger: Ledger) -> bool:
-    """Whether every record is in silver or quarantine: no dedupe may have run since."""
-    fates = positions(lake, "silver", ledger.topic) + positions(lake, "quarantine", ledger.topic)
-    return len(fates) == len(ledger)
+def holds_all_of(ledger: Ledger, *workers: Worker) -> Callable[[], bool]:
+    """Whether they flushed as many rows to silver and quarantine as records were sent by now."""
+    sent = len(ledger)
+    return lambda: sum(worker.rows("silver") + worker.rows("quarantine") for worker in workers) >= sent
 
 
-def is_healthy(worker: Worker) -> None:
-    """It never took a refusal for the loss of its Kafka partitions."""
+def was_never_fenced(worker: Worker) -> None:
+    """It never took a refusal for the loss of its Kafka partitions, nor read anything a second time.
+
+    The group may have taken them from it: it stood still for as long as a compaction runs.
+    """
     assert [] == worker.lines("another writer claimed")
-    assert [1] * PARTITIONS == [len(worker.claims(number)) for number in range(PARTITIONS)]
+    assert [1] * PARTITIONS == [worker.claims(number).count(0) for number in range(PARTITIONS)]
 
 
 @pytest.mark.parametrize(
-    ("until_then", "rewrite", "is_refused"),
-    [
-        (None, "after repair", True),
-        ("after repair", "after dedupe", True),
-        ("after dedupe", "before gold", False),
-    ],
-    ids=["repair", "dedupe", "compact"],
+    ("place", "job"), [("disk", "repair"), ("disk", "dedupe"), ("s3", "repair"), ("s3", "dedupe")], indirect=["place"]
 )
-def test_an_append_that_a_rewrite_overtook_is_committed_again(
+def test_a_healthy_append_that_a_rewrite_refused_is_committed_again(
     viewed: Viewed,
+    place: Place,
     workers: Workers,
     compactors: Compactors,
     broker: Broker,
     topic: MakeTopic,
-    lake: Path,
-    dice: random.Random,
-    until_then: str | None,
-    rewrite: str,
-    is_refused: bool,
-) -> None:
-    viewed.copy_to(lake)
-    if until_then:
-        assert -signal.SIGKILL == compactors.start(lake, fault=until_then).exit_code()
-    ledger = Ledger(broker, topic(PARTITIONS))
-    ledger.send_spread(viewing(dice, dice.randrange(20, 200), "more"), PARTITIONS)
-    worker = workers.start(ledger.topic, lake, env={VARIABLE: "before silver=stop"})
-    worker.until(lambda: worker.is_stopped, "it stopped between its check and its commit")
-    assert -signal.SIGKILL == compactors.start(lake, fault=rewrite).exit_code()
-    worker.send(signal.SIGCONT)
-    worker.until(lambda: has_a_fate(lake, ledger), "what it held is in the lake")
-    assert is_refused == bool(worker.lines("commit to silver refused"))
-    ledger.send_spread(viewing(dice, 50, "fresh"), PARTITIONS)
-    worker.until(lambda: has_a_fate(lake, ledger), "fresh events follow")
-    is_healthy(worker)
-    assert 0 == worker.stop()
-    compactors.run(lake)
-    all_is_right(lake, viewed.ledger, ledger)
-
-
-def append(lake: Path, ledger: Ledger, worker: Worker, values: list[bytes]) -> None:
-    """Have a worker write rows, some of them for the null partition, in several flushes."""
-    for start in range(0, len(values), 40):
-        ledger.send_spread(values[start : start + 40], PARTITIONS)
-        worker.until(lambda: has_a_fate(lake, ledger), "they are in the lake")
-
-
-@pytest.mark.parametrize("job", ["repair", "dedupe"])
-def test_a_rewrite_planned_before_appends_goes_through_at_its_first_try(
-    viewed: Viewed,
-    workers: Workers,
-    compactors: Compactors,
-    broker: Broker,
-    topic: MakeTopic,
-    lake: Path,
     dice: random.Random,
     job: str,
 ) -> None:
-    viewed.copy_to(lake)
+    before, rewritten = REWRITES[job]
+    if before:
+        compactors.run_into(before, place.uri, place.env)
     ledger = Ledger(broker, topic(PARTITIONS))
-    worker = workers.start(ledger.topic, lake, *QUICK)
+    ledger.send_spread(viewing(dice, dice.randrange(20, 200), "more"), PARTITIONS)
+    worker = workers.start(ledger.topic, place.uri, env={**place.env, VARIABLE: "before silver=stop"})
+    worker.until(lambda: worker.is_stopped, "it stopped between its check and its commit")
+    compactors.run_into(rewritten, place.uri, place.env)
+    worker.send(signal.SIGCONT)
+    worker.until(holds_all_of(ledger, worker), "what it held is in the lake")
+    assert [] != worker.lines("commit to silver refused")
+    ledger.send_spread(viewing(dice, 50, "fresh"), PARTITIONS)
+    worker.until(holds_all_of(ledger, worker), "fresh events follow")
+    was_never_fenced(worker)
+    assert 0 == worker.stop()
+    compactors.run(place.uri, place.env)
+    all_is_right(place, viewed, ledger)
+
+
+@pytest.mark.parametrize("place", ["disk"], indirect=True)
+def test_an_append_passes_a_compaction_and_gold(
+    viewed: Viewed,
+    place: Place,
+    workers: Workers,
+    compactors: Compactors,
+    broker: Broker,
+    topic: MakeTopic,
+    dice: random.Random,
+) -> None:
+    compactors.run_into("before compact", place.uri, place.env)
+    ledger = Ledger(broker, topic(PARTITIONS))
+    ledger.send_spread(viewing(dice, dice.randrange(20, 200), "more"), PARTITIONS)
+    worker = workers.start(ledger.topic, place.uri, env={VARIABLE: "before silver=stop"})
+    worker.until(lambda: worker.is_stopped, "it stopped between its check and its commit")
+    assert 0 < compactors.run(place.uri, place.env).report["compact"]["silver"]["partitions"]
+    worker.send(signal.SIGCONT)
+    worker.until(holds_all_of(ledger, worker), "what it held is in the lake")
+    assert [] == worker.lines("refused")
+    assert 0 == worker.stop()
+    compactors.run(place.uri, place.env)
+    all_is_right(place, viewed, ledger)
+
+
+@pytest.mark.parametrize(
+    ("place", "job"), [("disk", "repair"), ("disk", "dedupe"), ("s3", "repair")], indirect=["place"]
+)
+def test_a_rewrite_planned_before_appends_goes_through_at_its_first_try(
+    viewed: Viewed,
+    place: Place,
+    workers: Workers,
+    compactors: Compactors,
+    broker: Broker,
+    topic: MakeTopic,
+    dice: random.Random,
+    job: str,
+) -> None:
+    ledger = Ledger(broker, topic(PARTITIONS))
+    worker = workers.start(ledger.topic, place.uri, "--allowed-latency", "100ms", env=place.env)
     worker.wait_for(" reading ")
-    planned = compactors.start(lake, fault=f"before {job}=stop")
-    planned.until(lambda: planned.is_stopped, "it planned")
-    append(lake, ledger, worker, list(viewing(dice, 120, "more", undated=0.3, repeats=0.3)))
-    planned.send(signal.SIGCONT)
+    planned = compactors.run_to_stop(f"before {job}", place.uri, place.env)
+    for wave in range(3):
+        ledger.send_spread(viewing(dice, 40, f"more{wave}", undated=0.3, repeats=0.3), PARTITIONS)
+        worker.until(holds_all_of(ledger, worker), "they are in the lake")
+    planned.go_on()
     planned.succeeds()
     assert 1 == planned.report[job]["attempts"]
     assert 0 == worker.stop()
-    compactors.run(lake)
-    all_is_right(lake, viewed.ledger, ledger)
+    compactors.run(place.uri, place.env)
+    all_is_right(place, viewed, ledger)
 
 
-@pytest.mark.parametrize("job", ["repair", "dedupe"])
+@pytest.mark.parametrize(("place", "job"), [("disk", "repair"), ("disk", "dedupe")], indirect=["place"])
 def test_a_rewrite_planned_before_a_compaction_is_planned_anew(
-    viewed: Viewed, compactors: Compactors, lake: Path, job: str
+    viewed: Viewed, place: Place, compactors: Compactors, job: str
 ) -> None:
-    viewed.copy_to(lake)
-    planned = compactors.start(lake, fault=f"before {job}=stop")
-    planned.until(lambda: planned.is_stopped, "it planned")
-    assert 0 < compact(Lake.at(str(lake)), "silver").partitions
-    planned.send(signal.SIGCONT)
+    planned = compactors.run_to_stop(f"before {job}", place.uri, place.env)
+    assert 0 < compact(Lake.at(place.uri), "silver").partitions
+    planned.go_on()
     planned.succeeds()
     assert 2 == planned.report[job]["attempts"]
-    all_is_right(lake, viewed.ledger)
+    all_is_right(place, viewed)
 
 
+@pytest.mark.parametrize("place", ["disk"], indirect=True)
 def test_a_claimant_s_trim_that_a_compaction_overtook_is_made_again(
     viewed: Viewed,
+    place: Place,
     workers: Workers,
     compactors: Compactors,
     broker: Broker,
     topic: MakeTopic,
-    lake: Path,
     dice: random.Random,
 ) -> None:
-    viewed.copy_to(lake)
     ledger = Ledger(broker, topic(PARTITIONS))
     ledger.send_spread(viewing(dice, dice.randrange(50, 200), "more", bad=0.5), PARTITIONS)
-    torn = workers.start(ledger.topic, lake, env={VARIABLE: "before silver"})
+    torn = workers.start(ledger.topic, place.uri, env={VARIABLE: "before silver"})
     assert -signal.SIGKILL == torn.exit_code()
-    claimant = workers.start(
-        ledger.topic, lake, group=f"{workers.group}-2", env={VARIABLE: "before trim quarantine=stop"}
-    )
+    env = {VARIABLE: "before trim quarantine=stop"}
+    claimant = workers.start(ledger.topic, place.uri, group=fresh_name("group"), env=env)
     claimant.until(lambda: claimant.is_stopped, "it is about to trim")
-    assert 0 < compact(Lake.at(str(lake)), "quarantine").partitions
+    assert 0 < compact(Lake.at(place.uri), "quarantine").partitions
     claimant.send(signal.SIGCONT)
-    claimant.until(lambda: has_a_fate(lake, ledger), "all is in the lake")
+    claimant.until(holds_all_of(ledger, claimant), "all is in the lake")
     assert 0 == claimant.stop()
-    compactors.run(lake)
-    all_is_right(lake, viewed.ledger, ledger)
+    compactors.run(place.uri, place.env)
+    all_is_right(place, viewed, ledger)
 
 
+@pytest.mark.parametrize(("place", "compactions"), [("disk", 2), ("s3", 1)], indirect=["place"])
 def test_compactions_get_through_beside_two_writing_workers_and_starve_neither(
     viewed: Viewed,
+    place: Place,
     workers: Workers,
     compactors: Compactors,
     broker: Broker,
     topic: MakeTopic,
-    lake: Path,
     tmp_path: Path,
     dice: random.Random,
+    compactions: int,
 ) -> None:
-    viewed.copy_to(lake)
     ledger = Ledger(broker, topic(PARTITIONS))
-    ledger.send_spread(viewing(dice, 4000, "more", days=2), PARTITIONS)
-    both = [workers.start(ledger.topic, lake, "--allowed-latency", "1s") for _ in range(PARTITIONS)]
-    endless = viewing(random.Random(dice.random()), 1_000_000, "fresh", days=2, undated=0.3)
-    with Reader(lake, tmp_path, CLOSED) as reader, ledger.trickle(PARTITIONS, values=endless):
+    ledger.send_spread(viewing(dice, 2000, "more", days=1), PARTITIONS)
+    both = [workers.start(ledger.topic, place.uri, "--allowed-latency", "2s", env=place.env) for _ in range(PARTITIONS)]
+    endless = viewing(random.Random(dice.random()), 1_000_000, "fresh", days=1, undated=0.3)
+    trickle = ledger.trickle(PARTITIONS, per_s=50, values=endless)
+    with Reader(place.uri, tmp_path, CLOSED, place.env) as reader, trickle:
         for worker in both:
-            worker.until(lambda worker=worker: len(worker.assigned) == 1, "each reads one Kafka partition")
-        for _ in range(2):
-            sent = len(viewed.ledger) + len(ledger)
-            flushes = [len(worker.lines(" flushed ")) for worker in both]
-            compactors.run(lake)
-            for worker, before in zip(both, flushes, strict=True):
-                worker.until(moved_on(worker, before), "it flushes on")
-            both[0].until(at_least(sent, lake), "what was sent before the compaction is in the lake")
+            worker.until(reads_its_share(worker), "each reads one Kafka partition, and flushed some of it")
+        for _ in range(compactions):
+            flushed = [worker.rows("bronze") for worker in both]
+            sent = holds_all_of(ledger, *both)
+            compactors.run(place.uri, place.env)
+            for worker, before in zip(both, flushed, strict=True):
+                worker.until(has_flushed_more(worker, before), "it goes on")
+                worker.until(sent, "what was sent before the compaction is in the lake")
+    for worker in both:
+        worker.until(holds_all_of(ledger, *both), "the rest follows")
     for worker in both:
         assert 0 == worker.stop()
-    workers.catch_up(ledger.topic, lake, group=f"{workers.group}-2")
-    compactors.run(lake)
-    upto = all_is_right(lake, viewed.ledger, ledger)
-    nobody_saw_less_or_double(lake, reader, viewed, upto)
+    compactors.run(place.uri, place.env)
+    all_is_right(place, viewed, ledger, reader=reader)
 
 
-def moved_on(worker: Worker, flushes: int) -> Callable[[], bool]:
-    return lambda: len(worker.lines(" flushed ")) > flushes
+def reads_its_share(worker: Worker) -> Callable[[], bool]:
+    return lambda: len(worker.assigned) == 1 and worker.rows("bronze") > 0
 
 
-def at_least(records: int, lake: Path) -> Callable[[], bool]:
-    return lambda: rows_in(lake, "bronze") >= records
+def has_flushed_more(worker: Worker, rows: int) -> Callable[[], bool]:
+    return lambda: worker.rows("bronze") > rows

@@ -4,49 +4,60 @@ from __future__ import annotations
 
 import random
 import shutil
-import signal
 from pathlib import Path
 
 import pytest
 
 from tests.compactors import Compactors
-from tests.fault.viewed import CLOSED, Viewed, all_is_right, nobody_saw_less_or_double
+from tests.fault.viewed import CLOSED, Place, Viewed, all_is_right
 from tests.reading import Reader
 
 STEPS = [f"{moment} {name}" for name in ("repair", "dedupe", "compact", "gold") for moment in ("before", "after")]
+ON_S3 = ("after repair", "before compact", "before gold")
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(
+    ("place", "step"),
+    [*(("disk", step) for step in STEPS), *(("s3", step) for step in ON_S3)],
+    indirect=["place"],
+)
 def test_one_killed_at_a_step_while_another_stands_still_with_a_plan_of_before(
-    viewed: Viewed, compactors: Compactors, lake: Path, tmp_path: Path, dice: random.Random, step: str
+    viewed: Viewed, place: Place, compactors: Compactors, tmp_path: Path, dice: random.Random, step: str
 ) -> None:
-    viewed.copy_to(lake)
     times = dice.randrange(1, 4) if step.split()[1] in ("compact", "gold") else 1
-    stops = ["before repair", "before gold@2"] if "gold" in step else ["before repair"]  # nothing done before it
-    with Reader(lake, tmp_path, CLOSED) as reader:
-        still = compactors.start(lake, fault=f"{dice.choice(stops)}=stop")
-        still.until(lambda: still.is_stopped, "it stopped")
-        doomed = compactors.start(lake, fault=f"{step}@{times}")
-        assert -signal.SIGKILL == doomed.exit_code()
-        still.send(signal.SIGCONT)
+    stops = ["before repair", "before gold@2"] if "gold" in step else ["before repair"]  # what it leaves to the doomed
+    with Reader(place.uri, tmp_path, CLOSED, place.env) as reader:
+        still = compactors.run_to_stop(dice.choice(stops), place.uri, place.env)
+        compactors.run_into(f"{step}@{times}", place.uri, place.env)
+        still.go_on()
         still.succeeds()
-        compactors.run(lake)
-    upto = all_is_right(lake, viewed.ledger)
-    nobody_saw_less_or_double(lake, reader, viewed, upto)
+        compactors.run(place.uri, place.env)
+    all_is_right(place, viewed, reader=reader)
 
 
+@pytest.mark.parametrize("place", ["disk", "s3"], indirect=True)
 def test_two_at_once_killed_at_any_time(
-    viewed: Viewed, compactors: Compactors, lake: Path, tmp_path: Path, dice: random.Random
+    viewed: Viewed, place: Place, compactors: Compactors, tmp_path: Path, dice: random.Random
 ) -> None:
-    viewed.copy_to(lake)
-    if dice.random() < 0.5:
-        shutil.rmtree(lake / "gold")  # both begin it
-    with Reader(lake, tmp_path, CLOSED) as reader:
+    with Reader(place.uri, tmp_path, CLOSED, place.env) as reader:
         for _ in range(2):
-            doomed, other = (compactors.start(lake) for _ in range(2))
+            doomed, other = (compactors.start(place.uri, place.env) for _ in range(2))
             doomed.runs_for(dice.uniform(0.5, 4))
             doomed.kill()
             other.succeeds()
-        compactors.run(lake)
-    upto = all_is_right(lake, viewed.ledger)
-    nobody_saw_less_or_double(lake, reader, viewed, upto)
+        compactors.run(place.uri, place.env)
+    all_is_right(place, viewed, reader=reader)
+
+
+@pytest.mark.parametrize("place", ["disk"], indirect=True)
+def test_two_at_once_begin_gold(
+    viewed: Viewed, place: Place, compactors: Compactors, tmp_path: Path, seed: int
+) -> None:
+    shutil.rmtree(f"{place.uri}/gold")
+    with Reader(place.uri, tmp_path, CLOSED, place.env) as reader:
+        both = [compactors.run_to_stop("before create gold", place.uri, place.env) for _ in range(2)]
+        for compactor in both:
+            compactor.go_on()
+        for compactor in both:
+            compactor.succeeds()
+    all_is_right(place, viewed, reader=reader)

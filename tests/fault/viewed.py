@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from deltalake import DeltaTable
 
 from compaction import job
 from sink.lake import Lake
+from tests.broker import fresh_name
 from tests.compactors import Compactors
 from tests.ledger import Ledger, rows_in
 from tests.reading import Reader, each_id_once, gold_history, gold_only_grows, silver_history
-from tests.viewing import Measures, measures, measures_in, viewing
+from tests.s3 import S3, copy, filesystem
+from tests.viewing import measures, measures_in, viewing
 from tests.workers import Workers
 
 PARTITIONS = 2
@@ -47,9 +50,33 @@ class Viewed:
         """How many ids are closed."""
         return len({name for name in ids_of(self.ledger) if name.startswith(CLOSED)})
 
-    def copy_to(self, folder: Path) -> Path:
-        """Copy the lake and return where to."""
-        return shutil.copytree(self.folder, folder)
+
+@dataclass(frozen=True)
+class Place:
+    """Where a test's copy of that lake is: on a disk or on an S3 API.
+
+    Attributes:
+        uri: as `--lake` takes it.
+        env: variables for processes that go there.
+        bring: gives a folder with what is there now.
+    """
+
+    uri: str
+    env: Mapping[str, str]
+    bring: Callable[[], Path]
+
+
+def on_disk(viewed: Viewed, folder: Path) -> Place:
+    """Copy it to a folder."""
+    shutil.copytree(viewed.folder, folder)
+    return Place(str(folder), {}, lambda: folder)
+
+
+def on_s3(viewed: Viewed, s3: S3, folder: Path) -> Place:
+    """Copy it to a fresh prefix; `bring` brings it to `folder`."""
+    prefix = fresh_name("viewed")
+    filesystem(s3).put(f"{viewed.folder}/", f"{s3.bucket}/{prefix}/", recursive=True)
+    return Place(f"s3://{s3.bucket}/{prefix}", s3.env, lambda: copy(s3, prefix, folder))
 
 
 def ids_of(ledger: Ledger) -> set[str]:
@@ -70,24 +97,25 @@ def make(ledger: Ledger, workers: Workers, compactors: Compactors, folder: Path)
 
     send(CLOSED, 0)
     worker.until(lambda: rows_in(folder) + rows_in(folder, "quarantine") == len(ledger), "the closed ids are in silver")
-    compactors.run(folder)
+    compactors.run(folder, {})
     send("new", 2)
     assert 0 == worker.stop()
     return Viewed(folder, ledger)
 
 
-def all_is_right(lake: Path, *ledgers: Ledger) -> Measures:
-    """Every record in the lake as promised, nothing left to compact, and gold what was sent; return what gold is."""
+def all_is_right(place: Place, viewed: Viewed, *more: Ledger, reader: Reader | None = None) -> None:
+    """Every record in the lake as promised, nothing left to compact, gold what was sent; and no reader saw otherwise.
+
+    That is: not `reader` at its looks, and nobody could have at any version that silver or a gold table had.
+    """
+    ledgers = (viewed.ledger, *more)
+    lake = place.bring()
     assert [] == [step.name for step in job.run(Lake.at(str(lake))) if step.changed]
     for ledger in ledgers:
         ledger.agrees_with(lake, is_deduped=True)
     wanted = measures([value for ledger in ledgers for value in ledger.values])
     assert wanted == measures_in(lake)
-    return wanted
-
-
-def nobody_saw_less_or_double(lake: Path, reader: Reader, viewed: Viewed, upto: Measures) -> None:
-    """Not the reader at its looks, and nobody could have at any version that silver or a gold table had."""
-    reader.saw_each_once(viewed.closed_ids, upto)
     each_id_once(silver_history(lake, CLOSED, since=viewed.version), viewed.closed_ids)
-    gold_only_grows(gold_history(lake), upto)
+    gold_only_grows(gold_history(lake), wanted)
+    if reader is not None:
+        reader.saw_each_once(viewed.closed_ids, wanted)
