@@ -1,7 +1,7 @@
 """Compactions as processes of their own, as a person would start them: `playlake compact …`.
 
-compactors.run_into("after dedupe@1", lake, env={})
-still = compactors.run_to_stop("before repair", lake, env={})
+compactors.run_into("after dedupe@1", lake)
+still = compactors.run_to_stop("before repair", lake)
 still.go_on()
 still.succeeds()
 """
@@ -40,31 +40,32 @@ class Compactor(Running):
 class Compactors:
     """Starts compactions, and ends those still running when the test is over."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, env: Mapping[str, str] | None = None) -> None:
+        """Give `env` for where the lakes are."""
+        self._folder, self._env = folder, env or {}
         self._started: list[Compactor] = []
 
-    def start(self, lake: Path | str, env: Mapping[str, str], fault: str | None = None) -> Compactor:
+    def start(self, lake: Path | str, fault: str | None = None) -> Compactor:
         """Start one; `fault` as in `sink.faults`."""
         name = f"compactor-{len(self._started) + 1}"
-        variables = {**env, **({VARIABLE: fault} if fault else {})}
+        variables = {**self._env, **({VARIABLE: fault} if fault else {})}
         compactor = Compactor(name, ["compact", "--lake", str(lake), "--json"], self._folder, variables)
         self._started.append(compactor)
         return compactor
 
-    def run(self, lake: Path | str, env: Mapping[str, str]) -> Compactor:
+    def run(self, lake: Path | str) -> Compactor:
         """Run one to its end, which must be a good one."""
-        compactor = self.start(lake, env)
+        compactor = self.start(lake)
         compactor.succeeds()
         return compactor
 
-    def run_into(self, fault: str, lake: Path | str, env: Mapping[str, str]) -> None:
+    def run_into(self, fault: str, lake: Path | str) -> None:
         """Run one that is killed at a fault point, which it must reach."""
-        assert -signal.SIGKILL == self.start(lake, env, fault).exit_code()
+        assert -signal.SIGKILL == self.start(lake, fault).exit_code()
 
-    def run_to_stop(self, fault: str, lake: Path | str, env: Mapping[str, str]) -> Compactor:
+    def run_to_stop(self, fault: str, lake: Path | str) -> Compactor:
         """Start one and wait until it stands still (SIGSTOP) at a fault point."""
-        compactor = self.start(lake, env, f"{fault}=stop")
+        compactor = self.start(lake, f"{fault}=stop")
         compactor.until(lambda: compactor.is_stopped, f"it stopped at {fault}")
         return compactor
 

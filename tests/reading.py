@@ -35,7 +35,6 @@ from query import connect
 from tests.broker.kafka import wait_until
 from tests.ledger import files_of
 from tests.viewing import Measures
-from tests.workers import clean_environment
 
 _SILVER = """
     select
@@ -59,14 +58,13 @@ class Reader:
         looks: what it saw, in order; complete once it is closed.
     """
 
-    def __init__(self, lake: Path | str, folder: Path, prefix: str, env: Mapping[str, str] | None = None) -> None:
+    def __init__(self, lake: Path | str, folder: Path, prefix: str) -> None:
         """Start it; `prefix` is that of the ids that count as closed: all in silver by now."""
         self._out, self._log = folder / "reader.out", folder / "reader.log"
         with self._out.open("wb") as out, self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tests.reading", str(lake), prefix],
                 cwd=Path(__file__).parent.parent,
-                env=clean_environment(env),
                 stdin=subprocess.PIPE,
                 stdout=out,
                 stderr=log,

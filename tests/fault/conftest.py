@@ -92,22 +92,16 @@ def viewed(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 @pytest.fixture
-def place(
-    request: pytest.FixtureRequest, viewed: Viewed, s3: S3, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Place:
-    """A copy of that lake, on a disk or on an S3 API as the test's parameter says (`disk` or `s3`, indirect)."""
-    if request.param == "disk":
-        return on_disk(viewed, tmp_path / "lake")
-    for name, value in s3.env.items():
-        monkeypatch.setenv(name, value)  # for what the test itself does there
-    return on_s3(viewed, s3, tmp_path / "brought")
+def place(viewed: Viewed, store: S3 | None, tmp_path: Path) -> Place:
+    """A copy of that lake."""
+    return on_disk(viewed, tmp_path / "lake") if store is None else on_s3(viewed, store, tmp_path / "brought")
 
 
 @pytest.fixture
-def compactors(tmp_path: Path) -> Iterator[Compactors]:
+def compactors(store: S3 | None, tmp_path: Path) -> Iterator[Compactors]:
     """Starts compactions; all of them have ended after the test."""
     folder = tmp_path / "compactors"
     folder.mkdir()
-    started = Compactors(folder)
+    started = Compactors(folder, store.env if store else None)
     yield started
     started.close()

@@ -40,9 +40,8 @@ def was_never_fenced(worker: Worker) -> None:
     assert [1] * PARTITIONS == [worker.claims(number).count(0) for number in range(PARTITIONS)]
 
 
-@pytest.mark.parametrize(
-    ("place", "job"), [("disk", "repair"), ("disk", "dedupe"), ("s3", "repair"), ("s3", "dedupe")], indirect=["place"]
-)
+@pytest.mark.also_on_s3
+@pytest.mark.parametrize("job", REWRITES)
 def test_a_healthy_append_that_a_rewrite_refused_is_committed_again(
     viewed: Viewed,
     place: Place,
@@ -55,12 +54,12 @@ def test_a_healthy_append_that_a_rewrite_refused_is_committed_again(
 ) -> None:
     before, rewritten = REWRITES[job]
     if before:
-        compactors.run_into(before, place.uri, place.env)
+        compactors.run_into(before, place.uri)
     ledger = Ledger(broker, topic(PARTITIONS))
     ledger.send_spread(viewing(dice, dice.randrange(20, 200), "more"), PARTITIONS)
-    worker = workers.start(ledger.topic, place.uri, env={**place.env, VARIABLE: "before silver=stop"})
+    worker = workers.start(ledger.topic, place.uri, env={VARIABLE: "before silver=stop"})
     worker.until(lambda: worker.is_stopped, "it stopped between its check and its commit")
-    compactors.run_into(rewritten, place.uri, place.env)
+    compactors.run_into(rewritten, place.uri)
     worker.send(signal.SIGCONT)
     worker.until(holds_all_of(ledger, worker), "what it held is in the lake")
     assert [] != worker.lines("commit to silver refused")
@@ -68,11 +67,10 @@ def test_a_healthy_append_that_a_rewrite_refused_is_committed_again(
     worker.until(holds_all_of(ledger, worker), "fresh events follow")
     was_never_fenced(worker)
     assert 0 == worker.stop()
-    compactors.run(place.uri, place.env)
+    compactors.run(place.uri)
     all_is_right(place, viewed, ledger)
 
 
-@pytest.mark.parametrize("place", ["disk"], indirect=True)
 def test_an_append_passes_a_compaction_and_gold(
     viewed: Viewed,
     place: Place,
@@ -82,23 +80,22 @@ def test_an_append_passes_a_compaction_and_gold(
     topic: MakeTopic,
     dice: random.Random,
 ) -> None:
-    compactors.run_into("before compact", place.uri, place.env)
+    compactors.run_into("before compact", place.uri)
     ledger = Ledger(broker, topic(PARTITIONS))
     ledger.send_spread(viewing(dice, dice.randrange(20, 200), "more"), PARTITIONS)
     worker = workers.start(ledger.topic, place.uri, env={VARIABLE: "before silver=stop"})
     worker.until(lambda: worker.is_stopped, "it stopped between its check and its commit")
-    assert 0 < compactors.run(place.uri, place.env).report["compact"]["silver"]["partitions"]
+    assert 0 < compactors.run(place.uri).report["compact"]["silver"]["partitions"]
     worker.send(signal.SIGCONT)
     worker.until(holds_all_of(ledger, worker), "what it held is in the lake")
     assert [] == worker.lines("refused")
     assert 0 == worker.stop()
-    compactors.run(place.uri, place.env)
+    compactors.run(place.uri)
     all_is_right(place, viewed, ledger)
 
 
-@pytest.mark.parametrize(
-    ("place", "job"), [("disk", "repair"), ("disk", "dedupe"), ("s3", "repair")], indirect=["place"]
-)
+@pytest.mark.also_on_s3("repair")
+@pytest.mark.parametrize("job", REWRITES)
 def test_a_rewrite_planned_before_appends_goes_through_at_its_first_try(
     viewed: Viewed,
     place: Place,
@@ -110,9 +107,9 @@ def test_a_rewrite_planned_before_appends_goes_through_at_its_first_try(
     job: str,
 ) -> None:
     ledger = Ledger(broker, topic(PARTITIONS))
-    worker = workers.start(ledger.topic, place.uri, "--allowed-latency", "100ms", env=place.env)
+    worker = workers.start(ledger.topic, place.uri, "--allowed-latency", "100ms")
     worker.wait_for(" reading ")
-    planned = compactors.run_to_stop(f"before {job}", place.uri, place.env)
+    planned = compactors.run_to_stop(f"before {job}", place.uri)
     for wave in range(3):
         ledger.send_spread(viewing(dice, 40, f"more{wave}", undated=0.3, repeats=0.3), PARTITIONS)
         worker.until(holds_all_of(ledger, worker), "they are in the lake")
@@ -120,15 +117,15 @@ def test_a_rewrite_planned_before_appends_goes_through_at_its_first_try(
     planned.succeeds()
     assert 1 == planned.report[job]["attempts"]
     assert 0 == worker.stop()
-    compactors.run(place.uri, place.env)
+    compactors.run(place.uri)
     all_is_right(place, viewed, ledger)
 
 
-@pytest.mark.parametrize(("place", "job"), [("disk", "repair"), ("disk", "dedupe")], indirect=["place"])
+@pytest.mark.parametrize("job", REWRITES)
 def test_a_rewrite_planned_before_a_compaction_is_planned_anew(
-    viewed: Viewed, place: Place, compactors: Compactors, job: str
+    viewed: Viewed, place: Place, compactors: Compactors, job: str, seed: int
 ) -> None:
-    planned = compactors.run_to_stop(f"before {job}", place.uri, place.env)
+    planned = compactors.run_to_stop(f"before {job}", place.uri)
     assert 0 < compact(Lake.at(place.uri), "silver").partitions
     planned.go_on()
     planned.succeeds()
@@ -136,7 +133,6 @@ def test_a_rewrite_planned_before_a_compaction_is_planned_anew(
     all_is_right(place, viewed)
 
 
-@pytest.mark.parametrize("place", ["disk"], indirect=True)
 def test_a_claimant_s_trim_that_a_compaction_overtook_is_made_again(
     viewed: Viewed,
     place: Place,
@@ -157,11 +153,11 @@ def test_a_claimant_s_trim_that_a_compaction_overtook_is_made_again(
     claimant.send(signal.SIGCONT)
     claimant.until(holds_all_of(ledger, claimant), "all is in the lake")
     assert 0 == claimant.stop()
-    compactors.run(place.uri, place.env)
+    compactors.run(place.uri)
     all_is_right(place, viewed, ledger)
 
 
-@pytest.mark.parametrize(("place", "compactions"), [("disk", 2), ("s3", 1)], indirect=["place"])
+@pytest.mark.also_on_s3
 def test_compactions_get_through_beside_two_writing_workers_and_starve_neither(
     viewed: Viewed,
     place: Place,
@@ -171,20 +167,19 @@ def test_compactions_get_through_beside_two_writing_workers_and_starve_neither(
     topic: MakeTopic,
     tmp_path: Path,
     dice: random.Random,
-    compactions: int,
 ) -> None:
     ledger = Ledger(broker, topic(PARTITIONS))
     ledger.send_spread(viewing(dice, 2000, "more", days=1), PARTITIONS)
-    both = [workers.start(ledger.topic, place.uri, "--allowed-latency", "2s", env=place.env) for _ in range(PARTITIONS)]
+    both = [workers.start(ledger.topic, place.uri, "--allowed-latency", "2s") for _ in range(PARTITIONS)]
     endless = viewing(random.Random(dice.random()), 1_000_000, "fresh", days=1, undated=0.3)
     trickle = ledger.trickle(PARTITIONS, per_s=50, values=endless)
-    with Reader(place.uri, tmp_path, CLOSED, place.env) as reader, trickle:
+    with Reader(place.uri, tmp_path, CLOSED) as reader, trickle:
         for worker in both:
             worker.until(reads_its_share(worker), "each reads one Kafka partition, and flushed some of it")
-        for _ in range(compactions):
+        for _ in range(2):
             flushed = [worker.rows("bronze") for worker in both]
             sent = holds_all_of(ledger, *both)
-            compactors.run(place.uri, place.env)
+            compactors.run(place.uri)
             for worker, before in zip(both, flushed, strict=True):
                 worker.until(has_flushed_more(worker, before), "it goes on")
                 worker.until(sent, "what was sent before the compaction is in the lake")
@@ -192,7 +187,7 @@ def test_compactions_get_through_beside_two_writing_workers_and_starve_neither(
         worker.until(holds_all_of(ledger, *both), "the rest follows")
     for worker in both:
         assert 0 == worker.stop()
-    compactors.run(place.uri, place.env)
+    compactors.run(place.uri)
     all_is_right(place, viewed, ledger, reader=reader)
 
 

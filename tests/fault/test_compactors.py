@@ -13,49 +13,44 @@ from tests.fault.viewed import CLOSED, Place, Viewed, all_is_right
 from tests.reading import Reader
 
 STEPS = [f"{moment} {name}" for name in ("repair", "dedupe", "compact", "gold") for moment in ("before", "after")]
-ON_S3 = ("after repair", "before compact", "before gold")
 
 
-@pytest.mark.parametrize(
-    ("place", "step"),
-    [*(("disk", step) for step in STEPS), *(("s3", step) for step in ON_S3)],
-    indirect=["place"],
-)
+@pytest.mark.also_on_s3("after repair", "before compact", "before gold")
+@pytest.mark.parametrize("step", STEPS)
 def test_one_killed_at_a_step_while_another_stands_still_with_a_plan_of_before(
     viewed: Viewed, place: Place, compactors: Compactors, tmp_path: Path, dice: random.Random, step: str
 ) -> None:
     times = dice.randrange(1, 4) if step.split()[1] in ("compact", "gold") else 1
     stops = ["before repair", "before gold@2"] if "gold" in step else ["before repair"]  # what it leaves to the doomed
-    with Reader(place.uri, tmp_path, CLOSED, place.env) as reader:
-        still = compactors.run_to_stop(dice.choice(stops), place.uri, place.env)
-        compactors.run_into(f"{step}@{times}", place.uri, place.env)
+    with Reader(place.uri, tmp_path, CLOSED) as reader:
+        still = compactors.run_to_stop(dice.choice(stops), place.uri)
+        compactors.run_into(f"{step}@{times}", place.uri)
         still.go_on()
         still.succeeds()
-        compactors.run(place.uri, place.env)
+        compactors.run(place.uri)
     all_is_right(place, viewed, reader=reader)
 
 
-@pytest.mark.parametrize("place", ["disk", "s3"], indirect=True)
+@pytest.mark.also_on_s3
 def test_two_at_once_killed_at_any_time(
     viewed: Viewed, place: Place, compactors: Compactors, tmp_path: Path, dice: random.Random
 ) -> None:
-    with Reader(place.uri, tmp_path, CLOSED, place.env) as reader:
+    with Reader(place.uri, tmp_path, CLOSED) as reader:
         for _ in range(2):
-            doomed, other = (compactors.start(place.uri, place.env) for _ in range(2))
+            doomed, other = (compactors.start(place.uri) for _ in range(2))
             doomed.runs_for(dice.uniform(0.5, 4))
             doomed.kill()
             other.succeeds()
-        compactors.run(place.uri, place.env)
+        compactors.run(place.uri)
     all_is_right(place, viewed, reader=reader)
 
 
-@pytest.mark.parametrize("place", ["disk"], indirect=True)
 def test_two_at_once_begin_gold(
     viewed: Viewed, place: Place, compactors: Compactors, tmp_path: Path, seed: int
 ) -> None:
     shutil.rmtree(f"{place.uri}/gold")
-    with Reader(place.uri, tmp_path, CLOSED, place.env) as reader:
-        both = [compactors.run_to_stop("before create gold", place.uri, place.env) for _ in range(2)]
+    with Reader(place.uri, tmp_path, CLOSED) as reader:
+        both = [compactors.run_to_stop("before create gold", place.uri) for _ in range(2)]
         for compactor in both:
             compactor.go_on()
         for compactor in both:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,26 +57,24 @@ class Place:
 
     Attributes:
         uri: as `--lake` takes it.
-        env: variables for processes that go there.
         bring: gives a folder with what is there now.
     """
 
     uri: str
-    env: Mapping[str, str]
     bring: Callable[[], Path]
 
 
 def on_disk(viewed: Viewed, folder: Path) -> Place:
     """Copy it to a folder."""
     shutil.copytree(viewed.folder, folder)
-    return Place(str(folder), {}, lambda: folder)
+    return Place(str(folder), lambda: folder)
 
 
 def on_s3(viewed: Viewed, s3: S3, folder: Path) -> Place:
     """Copy it to a fresh prefix; `bring` brings it to `folder`."""
     prefix = fresh_name("viewed")
     filesystem(s3).put(f"{viewed.folder}/", f"{s3.bucket}/{prefix}/", recursive=True)
-    return Place(f"s3://{s3.bucket}/{prefix}", s3.env, lambda: copy(s3, prefix, folder))
+    return Place(f"s3://{s3.bucket}/{prefix}", lambda: copy(s3, prefix, folder))
 
 
 def ids_of(ledger: Ledger) -> set[str]:
@@ -97,7 +95,7 @@ def make(ledger: Ledger, workers: Workers, compactors: Compactors, folder: Path)
 
     send(CLOSED, 0)
     worker.until(lambda: rows_in(folder) + rows_in(folder, "quarantine") == len(ledger), "the closed ids are in silver")
-    compactors.run(folder, {})
+    compactors.run(folder)
     send("new", 2)
     assert 0 == worker.stop()
     return Viewed(folder, ledger)
