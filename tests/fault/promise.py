@@ -15,10 +15,10 @@ FRESH = 5_000_000
 """Number of the first event that `recover` sends."""
 
 
-def the_promise_holds(lake: Path | str, broker: Broker, *ledgers: Ledger) -> None:
+def the_promise_holds(lake: Path | str, broker: Broker, *ledgers: Ledger, is_deduped: bool = False) -> None:
     """What was acknowledged is in the lake, by the ledgers' account and by `verify`'s."""
     for ledger in ledgers:
-        ledger.agrees_with(lake)
+        ledger.agrees_with(lake, is_deduped=is_deduped)
     assert () == verify(Lake.at(str(lake)), {"bootstrap.servers": broker.bootstrap}).faults
 
 

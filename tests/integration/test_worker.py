@@ -133,18 +133,6 @@ def test_the_end_is_found_behind_transaction_markers_and_aborted_records(
     the_promise_holds(lake, broker)
 
 
-def test_a_topic_of_64_kafka_partitions_most_of_them_empty(
-    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path
-) -> None:
-    ledger = Ledger(broker, topic(partitions=64))
-    workers.catch_up(ledger.topic, lake, name="on an empty topic")
-    for number in (0, 7, 63):
-        ledger.send(events(100, first=1000 * number), number)
-    workers.catch_up(ledger.topic, lake)
-    ledger.agrees_with(lake)
-    the_promise_holds(lake, broker)
-
-
 def test_records_reach_bronze_byte_for_byte(workers: Workers, broker: Broker, topic: MakeTopic, lake: Path) -> None:
     ledger = Ledger(broker, topic())
     headers = [("trace", b"1"), ("trace", b"2"), ("empty", b""), ("null", None), ("bytes", bytes(range(256)))]
