@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+
+from sink.lake import store_trouble
 
 NO_TOPIC_ID: Final = "-"
 """Topic id where the broker has none (librdkafka's built-in broker)."""
@@ -54,17 +57,27 @@ class Source:
 
 
 def position(handle: DeltaTable, source: Source) -> int | None:
-    """Return the last offset that the table holds of a source at the handle's version; None before its first flush."""
-    version: int | None = handle.transaction_version(source.app_id)
-    return version
+    """Return the last offset that the table holds of a source at the handle's version; None before its first flush.
+
+    Raises:
+        StoreUnavailable: the log can't be read now; so from the functions below.
+    """
+    return _version(handle, source.app_id)
 
 
 def epoch(handle: DeltaTable, source: Source) -> int:
     """Return the number of the newest claim on a source at the handle's version; 0 before the first."""
-    return handle.transaction_version(source.epoch_id) or 0
+    return _version(handle, source.epoch_id) or 0
 
 
 def start(handle: DeltaTable, source: Source) -> int | None:
     """Return the first offset of a source that the lake was to hold; None before the first claim."""
-    version: int | None = handle.transaction_version(source.start_id)
+    return _version(handle, source.start_id)
+
+
+def _version(handle: DeltaTable, app_id: str) -> int | None:
+    try:
+        version: int | None = handle.transaction_version(app_id)  # reads the log
+    except (OSError, DeltaError) as error:
+        raise store_trouble(handle.table_uri, error) from error
     return version

@@ -14,6 +14,7 @@ import os
 import random
 import signal
 import tempfile
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
@@ -30,6 +31,7 @@ from schemas.errors import (
     BrokerUnavailable,
     FenceLost,
     OffsetsGone,
+    StoreUnavailable,
     TerminalError,
     TopicNotFound,
     TopicRecreated,
@@ -42,10 +44,12 @@ from sink.writer import Flushed, LakeWriter
 from stream_app.broker import Topic
 from stream_app.catalogue import WatchedCatalogue
 from stream_app.generations import TopicWatch, require_known_topic
+from stream_app.patience import Patience
 from stream_app.pipeline import Limits, Pipeline
 from stream_app.process import Processor
 from stream_app.transport import Consumer, Transport
 
+_START_TIMEOUT_S: Final = 10.0
 _CLAIM_TRIES: Final = 5
 _RELEASE_TIMEOUT_S: Final = 20.0
 _STOP_TIMEOUT_S: Final = 8.0
@@ -69,6 +73,7 @@ class WorkerSettings:
         until_caught_up: stop once the topic's end offsets are in the lake.
         accept_new_topic: read a topic that was deleted and made again, from its beginning, where the lake holds records
             of the former one; without it that is an error.
+        wait_for_store: wait for as long as it takes for a store that does not serve at the start; else for 10 s.
         web_port: of Faust's web server, on 127.0.0.1 unless `web_bind` says otherwise; None for no server.
         web_bind: address for the web server.
     """
@@ -81,6 +86,7 @@ class WorkerSettings:
     limits: Limits = field(default_factory=Limits)
     until_caught_up: bool = False
     accept_new_topic: bool = False
+    wait_for_store: bool = False
     web_port: int | None = None
     web_bind: str = "127.0.0.1"
 
@@ -113,13 +119,18 @@ def run_worker(settings: WorkerSettings, *, step: Callable[[str], None] | None =
 
     Raises:
         TerminalError: waiting will not mend it; nothing unflushed was acknowledged.
-        IncompatibleLake, StoreUnavailable: the lake can't be opened; nothing was started.
+        IncompatibleLake, StoreUnavailable: the lake can't be opened, also not within `wait_for_store`; nothing was
+            started.
     """
-    require_known_topic(settings.lake, settings.topic, accept_new=settings.accept_new_topic)
+    patiently, for_s = Patience(threading.Event()), float("inf") if settings.wait_for_store else _START_TIMEOUT_S
+    patiently(
+        lambda: require_known_topic(settings.lake, settings.topic, accept_new=settings.accept_new_topic), for_s=for_s
+    )
     catalogue = WatchedCatalogue(settings.catalogue)
     regions = pa.Table.from_pylist([{"code": country.code, "region": country.region} for country in countries()])
     processor = Processor(catalogue.titles, regions)
-    writer = LakeWriter(settings.lake, step=step)
+    settings.lake.filesystem()  # loads s3fs now: that takes a second or more, for which the first flush would wait
+    writer = patiently(lambda: LakeWriter(settings.lake, step=step), for_s=for_s)
     with tempfile.TemporaryDirectory(prefix="playlake-worker-") as folder:  # Faust wants one; it stays empty
         return asyncio.run(Worker(settings, writer, processor, catalogue, Path(folder)).run())
 
@@ -381,8 +392,9 @@ class Worker:
                 continue
             if time.monotonic() - others_checked_at >= _OTHERS_CHECK_S:
                 others_checked_at = time.monotonic()
-                if await asyncio.to_thread(self._have_others_read_theirs):
-                    self._stopping.set()
+                with contextlib.suppress(StoreUnavailable):  # asked again in a second
+                    if await asyncio.to_thread(self._have_others_read_theirs):
+                        self._stopping.set()
 
     async def _watch_topic(self) -> None:
         """Stop when the topic was made again, also while nothing comes: its first records may not be where we wait."""

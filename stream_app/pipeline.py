@@ -10,9 +10,7 @@ before it.
 from __future__ import annotations
 
 import contextlib
-import logging
 import queue
-import random
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -26,6 +24,7 @@ from schemas.errors import FenceLost, StoreUnavailable
 from sink.positions import Source
 from sink.writer import Flushed, LakeWriter
 from stream_app.catalogue import WatchedCatalogue
+from stream_app.patience import Patience
 from stream_app.process import Processor
 
 Result = TypeVar("Result")
@@ -34,8 +33,6 @@ _CHUNK_ROWS: Final = 50_000
 """Records per SQL statement: its working set stays in the processor's cache (measured in `bench/`)."""
 _OUTBOX_CHUNKS: Final = 4
 _CATALOGUE_CHECK_S: Final = 1.0
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.2, 10.0
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -75,11 +72,7 @@ class _Command:
 
 
 class Pipeline:
-    """The worker's two inner threads. The public methods may be called from any thread.
-
-    Attributes:
-        store_trouble: why the store is being waited for; None while it answers.
-    """
+    """The worker's two inner threads. The public methods may be called from any thread."""
 
     def __init__(
         self,
@@ -124,7 +117,7 @@ class Pipeline:
         self._give_up = threading.Event()
         self._failure: BaseException | None = None
         self._next_catalogue_check = 0.0
-        self.store_trouble: StoreUnavailable | None = None
+        self._patiently = Patience(self._give_up)
         self._threads = [
             threading.Thread(target=self._guard, args=(loop,), name=name, daemon=True)
             for name, loop in (("process", self._process), ("write", self._write))
@@ -134,6 +127,11 @@ class Pipeline:
         """Start both threads."""
         for thread in self._threads:
             thread.start()
+
+    @property
+    def store_trouble(self) -> StoreUnavailable | None:
+        """Why the store is being waited for; None while it answers."""
+        return self._patiently.trouble
 
     @property
     def in_flight_bytes(self) -> int:
@@ -327,25 +325,6 @@ class Pipeline:
         if flushed.done or flushed.lost:
             self._on_flushed(flushed)
         self._on_room()
-
-    def _patiently(self, action: Callable[[], Result]) -> Result:
-        """Carry out a step of the writer, waiting while the store is away: the one place that retries it."""
-        wait_s = _FIRST_WAIT_S
-        while True:
-            try:
-                result = action()
-            except StoreUnavailable as error:
-                if self.store_trouble is None:
-                    _log.warning("waiting: %s", error)
-                self.store_trouble = error
-                if self._give_up.wait(random.uniform(wait_s / 2, wait_s)):  # noqa: S311  # jitter, no secret
-                    raise
-                wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
-            else:
-                if self.store_trouble is not None:
-                    _log.warning("the store answers again")
-                    self.store_trouble = None
-                return result
 
 
 def _answer(answer: Future[Any], error: BaseException) -> None:

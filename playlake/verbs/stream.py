@@ -34,7 +34,7 @@ class Settings(VerbSettings):
     lake: str = Field(description="folder or s3://bucket/prefix; made when it isn't there")
     allowed_latency: Duration = Field(10.0, description="a row waits at most this long for its flush, such as 10s")
     until_caught_up: bool = Field(False, description="stop once the end offsets seen at the start are in the lake")
-    wait: bool = Field(False, description="wait for a broker or a topic that isn't there yet")
+    wait: bool = Field(False, description="wait for a broker, a topic or a store that isn't there yet")
     accept_new_topic: bool = Field(
         False, description="the topic was deleted and made again: read the new one too, from its beginning"
     )
@@ -83,6 +83,7 @@ def run(settings: Settings) -> int:
             limits=Limits(settings.allowed_latency, settings.flush_bytes, settings.max_in_flight_bytes),
             until_caught_up=settings.until_caught_up,
             accept_new_topic=settings.accept_new_topic,
+            wait_for_store=settings.wait,
             web_port=settings.web_port,
             web_bind=settings.web_bind,
         ),
