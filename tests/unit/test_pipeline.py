@@ -1,12 +1,13 @@
 """The pipeline's order of things, its limits and its patience, with the real processor and the real writer."""
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 
 import pyarrow as pa
 import pytest
 
-from schemas.errors import StoreUnavailable
+from schemas.errors import StoreUnavailable, TopicRecreated
 from sink.lake import Lake
 from sink.writer import Flushed, LakeWriter
 from stream_app.catalogue import WatchedCatalogue, shipped_catalogue
@@ -22,7 +23,13 @@ NEVER_S = 3600.0
 class Harness:
     """A pipeline over a fresh lake, and what it reported."""
 
-    def __init__(self, lake: Lake, limits: Limits, writer: LakeWriter | None = None) -> None:
+    def __init__(
+        self,
+        lake: Lake,
+        limits: Limits,
+        writer: LakeWriter | None = None,
+        before_flush: Callable[[Callable[[], bool]], None] | None = None,
+    ) -> None:
         catalogue = WatchedCatalogue(shipped_catalogue())
         self.lake = lake
         self.flushes: list[Flushed] = []
@@ -36,6 +43,7 @@ class Harness:
             on_flushed=self._on_flushed,
             on_room=lambda: None,
             on_failure=self.failure.set_result,
+            before_flush=before_flush,
         )
         self.pipeline.start()
 
@@ -173,3 +181,29 @@ def test_a_bug_stops_the_pipeline_and_is_reported_once(harness, tmp_path):
     with pytest.raises(ZeroDivisionError):
         h.pipeline.flush().result(WAIT_S)
     assert [] == h.flushes
+
+
+def test_the_check_before_a_flush_is_made_when_there_is_something_to_flush(harness):
+    checks: list[bool] = []
+    h = harness(Limits(allowed_latency_s=NEVER_S), before_flush=lambda should_give_up: checks.append(should_give_up()))
+    h.claim()
+    h.pipeline.flush().result(WAIT_S)
+    for number in range(2):
+        h.submit(5 * number, 5)
+        h.pipeline.flush().result(WAIT_S)
+    h.pipeline.flush().result(WAIT_S)
+    assert [False, False] == checks
+
+
+def test_nothing_is_written_when_the_check_before_a_flush_fails(harness):
+    def refuse(should_give_up: Callable[[], bool]) -> None:
+        raise TopicRecreated("another topic")
+
+    h = harness(Limits(allowed_latency_s=NEVER_S), before_flush=refuse)
+    h.claim()
+    h.submit(0, 5)
+    with pytest.raises(TopicRecreated):
+        h.pipeline.flush().result(WAIT_S)
+    assert isinstance(h.failure.result(WAIT_S), TopicRecreated)
+    assert not h.pipeline.stop(flush=True, timeout_s=WAIT_S)
+    assert [] == positions_of(h.lake, "bronze")
