@@ -104,7 +104,7 @@ class LakeWriter:
         Args:
             lake: where to write.
             step: called with a name before and after each commit (`before silver`, `after silver`, `before claim
-                silver` …): fault points and ordered logs of tests.
+                silver` …) and when rows were taken (`after add`): fault points and ordered logs of tests.
 
         Raises:
             IncompatibleLake: another version of playlake wrote it.
@@ -263,6 +263,7 @@ class LakeWriter:
         for source, (_, last) in spans.items():
             self._owned[source].seen = last
             self._targets[source] = last
+        self._step("after add")
 
     def release(self, sources: Iterable[Source]) -> None:
         """Forget sources and their buffered rows: they went to another worker, or are about to be claimed again."""

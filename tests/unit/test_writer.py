@@ -46,6 +46,7 @@ def test_a_flush_commits_bronze_then_quarantine_then_silver_after_a_claim_of_all
         "after claim quarantine",
         "before claim bronze",
         "after claim bronze",
+        "after add",
         "before bronze",
         "after files bronze",
         "after bronze",
