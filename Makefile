@@ -5,7 +5,7 @@ ARGS ?=
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fault lint bench clean
+.PHONY: help demo test fault mutations lint bench clean
 
 help: ## list the recipes
 	@echo "usage: make RECIPE [NAME=VALUE…]"; echo
@@ -19,6 +19,9 @@ test: ## all tests, against a real Apache Kafka (ARGS='-k verify' JOBS=4)
 
 fault: ## the fault suite with 20 seeds each, for hours (ARGS='--seed 7' for one)
 	tools/run --dev pytest -n $(JOBS) --dist worksteal tests/fault $(or $(ARGS),--seeds 20)
+
+mutations: ## break the product in named ways, for each of which a fault test must fail (ARGS='epoch' for some)
+	tools/run --dev python -m tests.mutations $(ARGS)
 
 lint: ## ruff, mypy, import rules
 	tools/run --dev ruff check .
