@@ -18,7 +18,7 @@ from tests.ledger import Ledger, events, rows_in, table_rows
 from tests.records import event_bytes
 from tests.workers import Worker, Workers, playlake
 
-BURST = 30_000
+BURST = 15_000
 DEFAULTS = ("--allowed-latency", "10s")
 """What a worker does that is told nothing."""
 FRESH_S = 15.0
@@ -128,7 +128,7 @@ def test_a_topic_with_one_hot_kafka_partition(
 ) -> None:
     ledger = Ledger(broker, topic(8))
     hot, *cold = dice.sample(range(8), 8)
-    ledger.send(events(60_000, first=1_000_000), hot)
+    ledger.send(events(20_000, first=1_000_000), hot)
     if others_are == "trickling":
         for number in cold:
             ledger.send(events(dice.randrange(3), first=2_000_000 + 10 * number), number)
@@ -139,7 +139,7 @@ def test_a_topic_with_one_hot_kafka_partition(
     if others_are == "trickling":
         worker = workers.start(ledger.topic, lake, "--allowed-latency", "500ms")
         worker.until(lambda: worker.assigned == set(range(8)), "it reads")
-        with flood(ledger, hot, 100_000):
+        with flood(ledger, hot, 50_000):
             for number in dice.sample(cold, 3):
                 sent_at = time.monotonic()
                 ledger.send([event_bytes(number, event_id=f"cold-{number}")], number)
