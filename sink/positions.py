@@ -12,6 +12,8 @@ lower version. `sink.writer` adds the comparison that makes it one.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
@@ -54,6 +56,13 @@ class Source:
 
     def __str__(self) -> str:
         return f"{self.topic}[{self.kafka_partition}]"
+
+
+def names_apart(sources: Collection[Source]) -> dict[Source, str]:
+    """Return what to call each of these for people: with the topic's id where there are several topics of its name."""
+    topics = {(source.topic, source.topic_id) for source in sources}
+    of_name = Counter(topic for topic, _ in topics)
+    return {each: f"{each} of {each.topic_id}" if of_name[each.topic] > 1 else str(each) for each in sources}
 
 
 def position(handle: DeltaTable, source: Source) -> int | None:

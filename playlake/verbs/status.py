@@ -15,6 +15,7 @@ from audit.status import Status, read_status
 from playlake.broker import client_options
 from playlake.settings import VerbSettings
 from sink.lake import Lake
+from sink.positions import names_apart
 
 _MOST_REASONS = 8
 _MOST_SOURCES = 32
@@ -140,9 +141,10 @@ def _reasons(status: Status) -> Table:
 
 def _sources(status: Status) -> Table:
     table = _table("source", "done", "bronze ahead", "lag")
+    names = names_apart([entry.source for entry in status.sources])
     for entry in status.sources[:_MOST_SOURCES]:
         numbers = (entry.done, entry.bronze_ahead, entry.lag)
-        table.add_row(str(entry.source), *("-" if number is None else f"{number:,}" for number in numbers))
+        table.add_row(names[entry.source], *("-" if number is None else f"{number:,}" for number in numbers))
     return table
 
 

@@ -15,6 +15,7 @@ from audit.verify import FAULTS, SourceTotals, Verdict, by_kind, verify
 from playlake.broker import client_options
 from playlake.settings import Size, VerbSettings
 from sink.lake import Lake
+from sink.positions import names_apart
 
 _MOST_SOURCES = 32
 
@@ -145,7 +146,8 @@ def _sources(sources: tuple[SourceTotals, ...]) -> Table:
     table.add_column("source", overflow="fold")
     for name in ("first", "done", "silver", "quarantine", "holes"):
         table.add_column(name, justify="right", no_wrap=True)
+    names = names_apart([totals.source for totals in sources])
     for totals in sources:
         numbers = (totals.first, totals.done, totals.silver, totals.quarantine, totals.holes)
-        table.add_row(str(totals.source), *("-" if number is None else f"{number:,}" for number in numbers))
+        table.add_row(names[totals.source], *("-" if number is None else f"{number:,}" for number in numbers))
     return table

@@ -9,7 +9,7 @@ import pytest
 
 from schemas.errors import TopicRecreated
 from sink.lake import Lake
-from sink.positions import Source
+from sink.positions import Source, names_apart
 from sink.writer import LakeWriter
 from stream_app.broker import Topic
 from stream_app.generations import require_known_topic
@@ -77,3 +77,9 @@ def test_files_that_mix_topics_are_looked_into(lake: Lake) -> None:
 def test_a_topic_claimed_without_a_record_hinders_no_other(lake: Lake) -> None:
     LakeWriter(lake).claim({Source(TOPIC, TOPIC_ID, 0): 0})
     require_known_topic(lake, topic(OTHER_ID), accept_new=False)
+
+
+def test_sources_of_two_topics_of_one_name_are_called_by_their_ids() -> None:
+    first, second, other = Source("a", TOPIC_ID, 3), Source("a", OTHER_ID, 3), Source("b", TOPIC_ID, 3)
+    assert {first: "a[3]", other: "b[3]"} == names_apart([first, other])
+    assert [f"a[3] of {TOPIC_ID}", f"a[3] of {OTHER_ID}", "b[3]"] == list(names_apart([first, second, other]).values())
