@@ -23,6 +23,8 @@ from schemas.errors import ConfigError, IncompatibleLake, LakeNotFound, StoreUna
 from schemas.tables import LAKE_FORMAT, TABLES, TableSpec
 
 _FORMAT_KEY: Final = "playlake.format"
+_STORE_TIMEOUT_S: Final = 30
+"""An S3 API that leaves a request without an answer for this long is away."""
 _GLOB = re.compile(r"[*?\[\]{}]")
 _STORE_TROUBLE = (OSError, DeltaError)
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -75,18 +77,16 @@ class Lake:
         """Options for deltalake. It reads the AWS variables itself; an http endpoint has to be allowed by name."""
         if not self.is_s3:
             return {}
+        options = {"retry_timeout": f"{_STORE_TIMEOUT_S}s"}
         endpoint = _s3_endpoint()
-        if endpoint is None:
-            return {}
-        return {"AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": str(endpoint.startswith("http://")).lower()}
+        if endpoint is not None:
+            options |= {"AWS_ENDPOINT_URL": endpoint, "AWS_ALLOW_HTTP": str(endpoint.startswith("http://")).lower()}
+        return options
 
     def filesystem(self) -> Any:
         """Return an fsspec file system for what lies outside of deltalake: reading Parquet and the log's JSON."""
         if self.is_s3:
-            import s3fs
-
-            # Without the listings cache: s3fs calls a file absent that came after its folder was listed.
-            return s3fs.S3FileSystem(endpoint_url=_s3_endpoint(), use_listings_cache=False)
+            return _s3_filesystem(max_attempts=3)
         import fsspec
 
         return fsspec.filesystem("file")
@@ -118,8 +118,10 @@ class Lake:
     def _upload(self, objects: Mapping[str, pa.Buffer]) -> None:
         from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
 
+        filesystem = _s3_filesystem(max_attempts=2)
+        filesystem.retries = 1  # who flushes is told soon, says so and tries again
         try:
-            self.filesystem().pipe({path: data.to_pybytes() for path, data in objects.items()})
+            filesystem.pipe({path: data.to_pybytes() for path, data in objects.items()})
         except (BotoCoreError, ClientError) as error:  # s3fs makes OSErrors of most, not of all
             raise OSError(str(error)) from error
 
@@ -234,8 +236,14 @@ def empty_table(name: str) -> pa.Table:
 
 
 def store_trouble(place: str, error: Exception) -> StoreUnavailable:
-    """Return a foreign storage error as ours: one line with the place, what failed and the innermost cause."""
-    return StoreUnavailable(f"the store does not serve {place}: {_causes(error)}")
+    """Return a foreign storage error as ours: one line with the place, what failed and the innermost cause.
+
+    Of an S3 answer the foreign error, too, keeps no more: a traceback would tell the key's id and what was signed.
+    """
+    causes = _causes(error)
+    if _S3_ANSWER.search(str(error)):
+        error.args = (causes,)
+    return StoreUnavailable(f"the store does not serve {place}: {causes}")
 
 
 def _write_new(path: Path, data: pa.Buffer) -> None:
@@ -269,6 +277,25 @@ def _configuration(spec: TableSpec) -> dict[str, str]:
         "delta.dataSkippingStatsColumns": ",".join(spec.statistics),
         "delta.checkpointInterval": "100",
     }
+
+
+def _s3_filesystem(max_attempts: int) -> Any:
+    """Return an s3fs that makes so many attempts at a request; by default it is 25 at one that is throttled, for 40 s.
+
+    Without the listings cache: s3fs calls a file absent that came after its folder was listed.
+    """
+    import s3fs
+
+    return s3fs.S3FileSystem(
+        endpoint_url=_s3_endpoint(),
+        use_listings_cache=False,
+        client_kwargs={"region_name": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")},
+        config_kwargs={
+            "connect_timeout": 5,
+            "read_timeout": _STORE_TIMEOUT_S,
+            "retries": {"mode": "standard", "total_max_attempts": max_attempts},
+        },
+    )
 
 
 def _s3_endpoint() -> str | None:

@@ -24,7 +24,7 @@ def test_a_lake_on_s3_is_filled_proved_and_nothing_is_read_twice(
     ledger = Ledger(broker, topic(partitions=2))
     lake = f"s3://{s3.bucket}/lakes/first"
     ledger.send_spread(events(4000), 2)
-    first = workers.catch_up(ledger.topic, lake, env=s3.env)
+    first = workers.catch_up(ledger.topic, lake, "--verbose", env=s3.env)
     assert 4000 == first.report["bronze"]
 
     ledger.send_spread(events(1000, first=10_000), 2)

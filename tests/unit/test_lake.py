@@ -28,7 +28,8 @@ def test_an_http_endpoint_is_allowed_by_name_and_credentials_stay_out(monkeypatc
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
     lake = Lake.at("s3://bucket/lake")
-    assert {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ALLOW_HTTP": "true"} == lake.storage_options
+    wanted = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ALLOW_HTTP": "true", "retry_timeout": "30s"}
+    assert wanted == lake.storage_options
     assert "secret" not in repr(lake)
 
 

@@ -36,3 +36,10 @@ def test_an_answer_of_s3_is_told_by_its_code_and_message_alone() -> None:
 def test_one_line_stays_as_it_is_and_none_becomes_the_error_s_name() -> None:
     assert "the store does not serve s3://bucket/lake: No space left on device" == told("No space left on device")
     assert "the store does not serve s3://bucket/lake: OSError" == told(" \n")
+
+
+def test_the_error_behind_it_keeps_no_more_of_an_answer_of_s3() -> None:
+    cause = OSError(_WRONG_KEY)
+    assert "AK<" in _WRONG_KEY
+    store_trouble("s3://bucket/lake", cause)
+    assert "Generic S3 error: SignatureDoesNotMatch: Wrong key." == str(cause)
