@@ -40,7 +40,7 @@ def was_never_fenced(worker: Worker) -> None:
     assert [1] * PARTITIONS == [worker.claims(number).count(0) for number in range(PARTITIONS)]
 
 
-@pytest.mark.also_on_s3
+@pytest.mark.also_on_s3("repair")
 @pytest.mark.parametrize("job", REWRITES)
 def test_a_healthy_append_that_a_rewrite_refused_is_committed_again(
     viewed: Viewed,
@@ -94,7 +94,7 @@ def test_an_append_passes_a_compaction_and_gold(
     all_is_right(place, viewed, ledger)
 
 
-@pytest.mark.also_on_s3("repair")
+@pytest.mark.also_on_s3("in the long run")
 @pytest.mark.parametrize("job", REWRITES)
 def test_a_rewrite_planned_before_appends_goes_through_at_its_first_try(
     viewed: Viewed,
@@ -157,7 +157,7 @@ def test_a_claimant_s_trim_that_a_compaction_overtook_is_made_again(
     all_is_right(place, viewed, ledger)
 
 
-@pytest.mark.also_on_s3
+@pytest.mark.also_on_s3("in the long run")
 def test_compactions_get_through_beside_two_writing_workers_and_starve_neither(
     viewed: Viewed,
     place: Place,

@@ -15,7 +15,7 @@ from tests.reading import Reader
 STEPS = [f"{moment} {name}" for name in ("repair", "dedupe", "compact", "gold") for moment in ("before", "after")]
 
 
-@pytest.mark.also_on_s3("after repair", "before compact", "before gold")
+@pytest.mark.also_on_s3("after repair")
 @pytest.mark.parametrize("step", STEPS)
 def test_one_killed_at_a_step_while_another_stands_still_with_a_plan_of_before(
     viewed: Viewed, place: Place, compactors: Compactors, tmp_path: Path, dice: random.Random, step: str
@@ -31,7 +31,7 @@ def test_one_killed_at_a_step_while_another_stands_still_with_a_plan_of_before(
     all_is_right(place, viewed, reader=reader)
 
 
-@pytest.mark.also_on_s3
+@pytest.mark.also_on_s3("in the long run")
 def test_two_at_once_killed_at_any_time(
     viewed: Viewed, place: Place, compactors: Compactors, tmp_path: Path, dice: random.Random
 ) -> None:

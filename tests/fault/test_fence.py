@@ -23,7 +23,7 @@ from tests.records import processed, records
 from tests.workers import Workers
 
 
-@pytest.mark.also_on_s3
+@pytest.mark.also_on_s3("before silver")
 @pytest.mark.parametrize("step", ["before silver", "after files silver"])
 def test_a_zombie_woken_after_the_new_owner_trimmed_and_died(
     workers: Workers, broker: Broker, topic: MakeTopic, lake: Path | str, dice: random.Random, step: str

@@ -24,7 +24,7 @@ from tests.workers import Workers
 PARTITIONS = 2
 CLOSED = "old"
 """Prefix of the ids that are in silver from the beginning."""
-_WAVES = 5
+_WAVES = 3
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def make(ledger: Ledger, workers: Workers, compactors: Compactors, folder: Path)
     def send(prefix: str, day: int) -> None:
         for wave in range(_WAVES):
             before = [value for value in ledger.values if value and value.endswith(b"}")]
-            ledger.send_spread(viewing(dice, 60, f"{prefix}{wave}", day=day, of=before), PARTITIONS)
+            ledger.send_spread(viewing(dice, 100, f"{prefix}{wave}", day=day, of=before), PARTITIONS)
             worker.until(lambda: rows_in(folder, "bronze") == len(ledger), "a wave is in bronze")
 
     send(CLOSED, 0)
