@@ -27,8 +27,12 @@ _POLL_S = 0.1
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's variables without playlake's and AWS's own, and with `extra`."""
+    """This process's variables without playlake's and AWS's own, and with `extra`.
+
+    Processes may keep what they compile: where that is forbidden, it is half of the CPU time of their start.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PLAYLAKE_", "AWS_"))}
+    kept.pop("PYTHONDONTWRITEBYTECODE", None)
     return {**kept, **(extra or {})}
 
 

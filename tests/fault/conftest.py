@@ -28,7 +28,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without `--seed` or `--seeds`, of a test that is `also_on_s3("this step")` only those steps run on S3, too."""
+    """Without `--seed` or `--seeds`, leave out what marks keep for the long run (pyproject.toml explains them)."""
     if config.getoption("seed") is not None or config.getoption("seeds") > 1:
         return
     left_out = [item for item in items if _is_of_the_long_run(item)]
@@ -37,10 +37,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_of_the_long_run(item: pytest.Item) -> bool:
-    mark, parameters = item.get_closest_marker("also_on_s3"), getattr(getattr(item, "callspec", None), "params", {})
-    if mark is None or not mark.args or parameters["store"] != "s3":
-        return False
-    return not {*mark.args} & {*parameters.values()}
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    marks = [item.get_closest_marker("short_run")]
+    if parameters.get("store") == "s3":
+        marks.append(item.get_closest_marker("also_on_s3"))
+    return any(mark is not None and mark.args and not {*mark.args} & {*parameters.values()} for mark in marks)
 
 
 @pytest.fixture
