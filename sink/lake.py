@@ -163,6 +163,7 @@ class Lake:
         """Open one of `TABLES`, making it when it isn't there. Safe when several workers start at once.
 
         Raises:
+            ConfigError: a file is in the way.
             IncompatibleLake: a table of that name has another format.
             StoreUnavailable: the store did not answer, or refuses writes.
         """
@@ -185,6 +186,10 @@ class Lake:
                 storage_options=self.storage_options,
                 raise_if_key_not_exists=False,
             )
+        except (NotADirectoryError, FileExistsError):
+            raise ConfigError(
+                f"{path} can't be made, since there is a file where a folder should be: check --lake"
+            ) from None
         except _STORE_TROUBLE as error:
             try:
                 return self.table(name)

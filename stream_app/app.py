@@ -49,7 +49,7 @@ from stream_app.pipeline import Limits, Pipeline
 from stream_app.process import Processor
 from stream_app.transport import Consumer, Transport
 
-_START_TIMEOUT_S: Final = 10.0
+_START_TIMEOUT_S: Final = 5.0
 _CLAIM_TRIES: Final = 5
 _RELEASE_TIMEOUT_S: Final = 20.0
 _STOP_TIMEOUT_S: Final = 8.0
