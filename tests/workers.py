@@ -54,12 +54,20 @@ def playlake(
 class Running:
     """One `playlake` command as a process, running or ended."""
 
-    def __init__(self, name: str, arguments: Sequence[str], folder: Path, env: Mapping[str, str] | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        folder: Path,
+        env: Mapping[str, str] | None,
+        through: Sequence[str] = (),
+    ) -> None:
+        """Start it, by way of a command that becomes it (`through`), if one is given."""
         self.name = name
         self._log_path, self._out_path = folder / f"{name}.log", folder / f"{name}.out"
         with self._log_path.open("wb") as log, self._out_path.open("wb") as out:
             self._process = subprocess.Popen(
-                [*PLAYLAKE, *arguments],
+                [*through, *PLAYLAKE, *arguments],
                 cwd=folder,
                 env=clean_environment(env),
                 stdin=subprocess.DEVNULL,
@@ -148,6 +156,12 @@ class Worker(Running):
             numbers = numbers | found if " reading " in line else numbers - found
         return numbers
 
+    @property
+    def flushed(self) -> int:
+        """Rows that it put into bronze, by its own account."""
+        counts = [re.search(r" flushed ([\d,]+) bronze", line) for line in self.lines(" flushed ")]
+        return sum(int(match[1].replace(",", "")) for match in counts if match)
+
     def claims(self, kafka_partition: int) -> list[int]:
         """Offsets from which it began to read a Kafka partition, one for each of its claims."""
         found = [re.search(rf"\[{kafka_partition}\] from (\d+)", line) for line in self.lines(" reading ")]
@@ -162,11 +176,13 @@ class Worker(Running):
 class Workers:
     """Starts workers of one group, and ends those still running when the test is over."""
 
-    def __init__(self, broker: Broker, folder: Path, env: Mapping[str, str] | None = None) -> None:
-        """Give `env` for variables that all workers get."""
+    def __init__(
+        self, broker: Broker, folder: Path, env: Mapping[str, str] | None = None, through: Sequence[str] = ()
+    ) -> None:
+        """Give `env` for variables that all workers get, `through` for a command that becomes each of them."""
         self._broker = broker
         self._folder = folder
-        self._env = env or {}
+        self._env, self._through = env or {}, through
         self._started: list[Worker] = []
         self.group = fresh_name("group")
 
@@ -187,6 +203,7 @@ class Workers:
             ["stream", *where, *quick, "--json", *flags],
             self._folder,
             {**self._env, **(env or {})},
+            self._through,
         )
         self._started.append(worker)
         return worker
