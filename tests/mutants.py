@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _FENCE = "tests/fault/test_fence.py::test_"
-_KILL = "tests/fault/test_kill.py::test_a_worker_killed_at_a_step_of_a_flush"
+_KILL = "tests/fault/test_kill.py::test_"
 _BESIDE = "tests/fault/test_compaction_beside_writers.py::test_"
 _TRIMMED = f"{_FENCE}a_zombie_woken_after_the_new_owner_trimmed_and_died[seed0-disk-before silver]"
 
@@ -68,7 +68,7 @@ MUTATIONS = (
         "txn left out: positions",
         "sink/writer.py",
         (("Transaction(source.app_id, last) for source, last in targets.items()", ""),),
-        (f"{_KILL}[seed0-disk-after silver]",),
+        (f"{_KILL}a_worker_killed_at_a_step_of_a_flush[seed0-disk-after silver]",),
     ),
     Mutation(
         "txn left out: epochs",
@@ -119,13 +119,13 @@ MUTATIONS = (
         "quarantine not trimmed",
         "sink/writer.py",
         (("        self._trim_quarantine(sources)\n", ""),),
-        (f"{_KILL}[seed0-disk-before silver]",),
+        (f"{_KILL}a_claimant_killed_half_way_after_a_torn_flush[seed0-disk-after claim silver]",),
     ),
     Mutation(
         "bronze not skipped",
         "sink/writer.py",
         (("        return after(flush.rows[name], torn)\n", "        return flush.rows[name]\n"),),
-        (f"{_KILL}[seed0-disk-before quarantine]",),
+        (f"{_KILL}a_worker_killed_at_a_step_of_a_flush[seed0-disk-before quarantine]",),
     ),
     Mutation(
         "silver before quarantine",
@@ -136,7 +136,7 @@ MUTATIONS = (
                 'FLUSH_ORDER: Final = ("bronze", "silver", "quarantine")',
             ),
         ),
-        (f"{_KILL}[seed0-disk-before quarantine]",),
+        (f"{_KILL}a_catalogue_changed_between_a_torn_flush_and_the_restart[seed0-disk-before quarantine]",),
     ),
     Mutation(
         "ack before flush",

@@ -26,7 +26,7 @@ from tests import broker as brokers
 from tests.mutants import MUTATIONS, Mutation
 
 ROOT = Path(__file__).parent.parent
-_TIMEOUT_S = 600
+_TIMEOUT_S = 1200
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ def stale(mutations: Iterable[Mutation], root: Path = ROOT) -> list[str]:
     return found
 
 
-def run(mutation: Mutation | None, tests: Sequence[str]) -> Outcome:
-    """Run tests on a copy of the tree with one mutation, or with none."""
+def run(mutation: Mutation | None, tests: Sequence[str], jobs: int = 0) -> Outcome:
+    """Run tests, in `jobs` more processes, on a copy of the tree with one mutation, or with none."""
     name = mutation.name if mutation else "none"
     with tempfile.TemporaryDirectory(prefix="playlake-mutant-") as folder:
         copy = Path(folder) / "tree"
@@ -75,7 +75,18 @@ def run(mutation: Mutation | None, tests: Sequence[str]) -> Outcome:
             (copy / path).write_text(text, encoding="utf-8")
         env = {**os.environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
         _require_copy(copy, env)
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--tb=line", "--seed=0"]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-p",
+            "no:cacheprovider",
+            "--tb=line",
+            "--seed=0",
+            f"-n{jobs}",
+        ]
         started = time.monotonic()
         try:
             ended = subprocess.run(
@@ -131,7 +142,7 @@ def main() -> int:
 
 
 def _run_all(mutations: Sequence[Mutation], jobs: int, is_verbose: bool) -> int:
-    whole = run(None, sorted({test for mutation in mutations for test in mutation.tests}))
+    whole = run(None, sorted({test for mutation in mutations for test in mutation.tests}), jobs)
     if whole.failed or whole.trouble:
         print(f"the tests fail without any mutation:\n{whole.output}", file=sys.stderr)
         return 1
