@@ -2,7 +2,7 @@
 EVENTS ?= 200000
 LAKE ?=
 ARGS ?=
-JOBS ?= 4
+JOBS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test fault mutations lint bench clean
@@ -14,7 +14,7 @@ help: ## list the recipes
 demo: ## everything once, nothing else installed (EVENTS=200000 LAKE=folder)
 	tools/run playlake demo --events $(EVENTS) $(if $(LAKE),--lake '$(LAKE)')
 
-test: ## all tests, against a real Apache Kafka (ARGS='-k verify' JOBS=4)
+test: ## all tests, against a real Apache Kafka (ARGS='-k verify' JOBS=3)
 	tools/run --dev pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 fault: ## the fault suite with 20 seeds each, for hours (ARGS='--seed 7' for one)
