@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
 import pyarrow.fs as pf
 import pyarrow.parquet as pq
 from deltalake import DeltaTable
+
+from tests.s3 import filesystem_of
 
 
 def open_table(place: Path | str) -> DeltaTable:
@@ -33,6 +38,17 @@ def parquet_file(path: str) -> pq.ParquetFile:
     return pq.ParquetFile(
         path.removeprefix("s3://"), filesystem=pf.S3FileSystem(endpoint_override=address, scheme=scheme)
     )
+
+
+@contextlib.contextmanager
+def on_a_disk(lake: Path | str) -> Iterator[Path]:
+    """The lake itself, or a copy of one on S3 for as long as the block lasts."""
+    if not str(lake).startswith("s3://"):
+        yield Path(lake)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        filesystem_of(os.environ).get(f"{lake}/", f"{folder}/", recursive=True)
+        yield Path(folder)
 
 
 def _options(place: str) -> dict[str, str]:

@@ -46,6 +46,7 @@ PASSING = (
     Fault.RESET,
     Fault.LOST_ANSWER,
     Fault.LOST_COMMIT,
+    Fault.LATE,
     Fault.SLOW,
     Fault.TRUNCATED,
 )

@@ -36,6 +36,7 @@ class Fault(StrEnum):
     RESET = "the connection reset; never forwarded"
     LOST_ANSWER = "forwarded, and the connection reset in place of the answer"
     LOST_COMMIT = "the same, for conditional puts alone: commit files of a Delta log"
+    LATE = "the connection ended, and forwarded a moment later"
     SLOW = "answered late"
     SILENT = "never answered; never forwarded"
     TRUNCATED = "of a GET: the connection ends in the middle of the answer"
@@ -149,10 +150,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.server.closing.wait()
             self._reset()
             return
-        if fault is Fault.SLOW:
+        if fault is Fault.LATE:
+            self.connection.shutdown(socket.SHUT_RDWR)
+        if fault in (Fault.LATE, Fault.SLOW):
             self.server.closing.wait(amount * _LONGEST_DELAY_S)
         status, reason, headers, answer = self._forward(body)
-        if fault in (Fault.LOST_ANSWER, Fault.LOST_COMMIT):
+        if fault in (Fault.LATE, Fault.LOST_ANSWER, Fault.LOST_COMMIT):
             self._reset()
         elif fault is Fault.TRUNCATED:
             self._answer(status, reason, headers, answer, sent=int(amount * len(answer)))
