@@ -1,6 +1,6 @@
 """A reader who looks at a lake again and again, in a process of its own, while others write and rewrite it.
 
-with Reader(lake, tmp_path) as reader:
+with Reader(lake, tmp_path, "old") as reader:
     … writers, compactors …
 reader.saw_each_once(ids=300, upto=measures(values))
 
@@ -72,19 +72,28 @@ class Reader:
         self.looks: list[dict[str, Any]] = []
 
     def __enter__(self) -> Reader:
-        wait_until(lambda: self._out.stat().st_size > 0 or self._process.poll() is not None, "a first look", 60)
+        try:
+            wait_until(lambda: self._out.stat().st_size > 0 or self._process.poll() is not None, "a first look", 60)
+        except BaseException:
+            self._kill()
+            raise
         return self
 
     def __exit__(self, *raised: object) -> None:
+        if raised[0] is not None:
+            self._kill()
+            return
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
-            code = self._process.wait(60)
+            assert 0 == self._process.wait(60), self._log.read_text()
         finally:
-            self._process.kill()
-        if raised[0] is None:
-            assert 0 == code, self._log.read_text()
+            self._kill()
         self.looks = [json.loads(line) for line in self._out.read_text().splitlines()]
+
+    def _kill(self) -> None:
+        self._process.kill()
+        self._process.wait(10)
 
     def saw_each_once(self, ids: int, upto: Measures) -> None:
         """No closed id was missing at any look, nothing was there twice, and gold never went down or beyond `upto`."""
@@ -149,7 +158,7 @@ def silver_history(lake: Path, prefix: str, since: int) -> list[dict[str, Any]]:
 
 
 def gold_history(lake: Path) -> list[dict[str, Any]]:
-    """A look at every version that a gold table had on a disk; no file may be gone."""
+    """A look at every version that the gold table of titles had on a disk; no file may be gone."""
     looks = []
     for version in range(DeltaTable(f"{lake}/gold/title_daily").version() + 1):
         con = duckdb.connect()
