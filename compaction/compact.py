@@ -1,7 +1,6 @@
 """Compaction proper: small files of a lake partition become few large ones; then old files and long logs go.
 
-Rows and their order stay; the commits carry `dataChange: false`, so neither dedupe nor gold looks at what was only
-compacted.
+Rows stay; the commits carry `dataChange: false`, so neither dedupe nor gold looks at what was only compacted.
 """
 
 from __future__ import annotations
@@ -10,16 +9,21 @@ import datetime as dt
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 
+import pyarrow as pa
 from deltalake import DeltaTable
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.exceptions import DeltaError
+from deltalake.transaction import AddAction
 
 from compaction.delta_log import DataFile, live_files
+from compaction.merge import merge_files
+from compaction.replace import replace_files
 from schemas.errors import LakeNotFound
 from schemas.tables import TABLES
-from sink.lake import Lake, store_trouble, writer_properties
+from sink.lake import Lake, store_trouble
 
 TARGET_FILE_BYTES: Final = 128 * 1000**2
 RETENTION: Final = dt.timedelta(days=7)
@@ -27,17 +31,33 @@ RETENTION: Final = dt.timedelta(days=7)
 MIN_SMALL_FILES: Final = 2
 CHECKPOINT_AFTER_COMMITS: Final = 10
 
-_MAX_ATTEMPTS: Final = 3
+_MERGES_AT_ONCE: Final = 2
+"""More would be faster on more cores; each takes up to half a gigabyte."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A lake partition that is worth compacting: its small files. `partition` None is the null partition."""
+    """A lake partition that is worth compacting. `partition` None is the null partition.
+
+    Attributes:
+        table: one of `TABLES`.
+        partition: as ISO text.
+        bins: its small files, at least two in each bin; a bin becomes one file.
+    """
 
     table: str
     partition: str | None
-    files: int
-    bytes: int
+    bins: tuple[tuple[DataFile, ...], ...]
+
+    @property
+    def files(self) -> int:
+        """How many files would go."""
+        return sum(map(len, self.bins))
+
+    @property
+    def bytes(self) -> int:
+        """Their bytes."""
+        return sum(file.size for group in self.bins for file in group)
 
 
 @dataclass(frozen=True)
@@ -62,17 +82,31 @@ class Compacted:
 def candidates(table: str, files: Iterable[DataFile], target_file_bytes: int = TARGET_FILE_BYTES) -> list[Candidate]:
     """Return a table's lake partitions with at least two small files, in order; pure.
 
-    A file is small below half of the target: one that is nearly full is not written again for every late row.
+    A file is small below half of the target: one that is nearly full is not written again for every late row. Bins are
+    filled in the order in which the files were written.
     """
     small: dict[str | None, list[DataFile]] = defaultdict(list)
-    for file in files:
+    for file in sorted(files, key=lambda file: (file.written_ms, file.path)):
         if file.size < target_file_bytes / 2:
             small[file.partition].append(file)
-    return [
-        Candidate(table, partition, len(group), sum(file.size for file in group))
-        for partition, group in sorted(small.items(), key=lambda item: item[0] or "")
-        if len(group) >= MIN_SMALL_FILES
-    ]
+    found = []
+    for partition, group in sorted(small.items(), key=lambda item: item[0] or ""):
+        bins = tuple(tuple(each) for each in _bins(group, target_file_bytes) if len(each) >= MIN_SMALL_FILES)
+        if bins:
+            found.append(Candidate(table, partition, bins))
+    return found
+
+
+def _bins(files: Iterable[DataFile], target_file_bytes: int) -> list[list[DataFile]]:
+    bins: list[list[DataFile]] = []
+    size = target_file_bytes
+    for file in files:
+        if size + file.size > target_file_bytes:
+            bins.append([])
+            size = 0
+        bins[-1].append(file)
+        size += file.size
+    return bins
 
 
 def plan(lake: Lake, target_file_bytes: int = TARGET_FILE_BYTES) -> list[Candidate]:
@@ -92,7 +126,8 @@ def compact(
 ) -> Compacted:
     """Merge a table's small files, one atomic commit for each lake partition that is worth it.
 
-    Idempotent: a second run finds nothing worth it. Safe beside writers and other compactions.
+    A second run finds nothing worth it. Safe beside writers and whatever else rewrites the table: what others took up
+    meanwhile is left.
 
     Args:
         lake: where.
@@ -102,18 +137,29 @@ def compact(
 
     Raises:
         LakeNotFound, IncompatibleLake, StoreUnavailable: as `Lake.table`.
+        CommitConflict: others committed first at every attempt; what was committed before stays.
     """
     handle = lake.table(table)
     root = lake.path(table)
+    schema = pa.schema(handle.schema().to_arrow())
     before = live_files(handle, root)
     done = left = 0
-    for candidate in candidates(table, before, target_file_bytes):
-        step("before compact")
-        if _compact_partition(handle, root, table, candidate.partition, target_file_bytes):
-            done += 1
-            step("after compact")
-        else:
-            left += 1
+
+    def merge(files: tuple[DataFile, ...]) -> AddAction:
+        return merge_files(lake, table, schema, files)
+
+    with ThreadPoolExecutor(_MERGES_AT_ONCE) as pool:
+        found = candidates(table, before, target_file_bytes)
+        merging = [(candidate, [pool.submit(merge, files) for files in candidate.bins]) for candidate in found]
+        try:
+            for candidate, merged in merging:
+                if _commit(lake, candidate, [future.result() for future in merged], step):
+                    done += 1
+                    step("after compact")
+                else:
+                    left += 1
+        finally:
+            pool.shutdown(cancel_futures=True)
     _checkpoint(lake, table, handle)
     return Compacted(table, done, len(before), len(live_files(lake.table(table), root)), left)
 
@@ -143,25 +189,17 @@ def vacuum(lake: Lake, tables: Iterable[str], retention: dt.timedelta = RETENTIO
     return deleted
 
 
-def _compact_partition(
-    handle: DeltaTable, root: str, table: str, partition: str | None, target_file_bytes: int
-) -> bool:
-    column = TABLES[table].partition_by
-    for _ in range(_MAX_ATTEMPTS):
-        try:
-            # No commit_properties: delta-rs drops a compaction's `txn`, so nothing may rely on one.
-            handle.optimize.compact(
-                partition_filters=[(column, "=", partition or "")],
-                target_size=target_file_bytes,
-                writer_properties=writer_properties(table),
-            )
-        except CommitFailedError:
-            handle.update_incremental()
-            continue
-        except (OSError, DeltaError) as error:
-            raise store_trouble(root, error) from error
-        return True
-    return False
+def _commit(lake: Lake, candidate: Candidate, merged: list[AddAction], step: Callable[[str], None]) -> bool:
+    version = replace_files(
+        lake,
+        candidate.table,
+        [file for group in candidate.bins for file in group],
+        merged,
+        changes_data=False,
+        commit_properties={"playlake.compaction": f"{candidate.files} files to {len(merged)}"},
+        before_commit=lambda: step("before compact"),
+    )
+    return version is not None
 
 
 def _checkpoint(lake: Lake, table: str, handle: DeltaTable) -> None:

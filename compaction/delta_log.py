@@ -34,12 +34,14 @@ class DataFile:
         partition: value of the lake partition column as ISO text; None is the null partition (or no partition column).
         rows: number of rows; None where the log does not say (removed files).
         size: bytes.
+        written_ms: when it was written, in milliseconds since 1970; 0 for removed files.
     """
 
     path: str
     partition: str | None
     rows: int | None
     size: int
+    written_ms: int = 0
 
 
 @dataclass(frozen=True)
@@ -89,12 +91,13 @@ def live_files(handle: DeltaTable, root: str) -> list[DataFile]:
     actions = pa.table(handle.get_add_actions(flatten=True))
     partitions = actions[f"partition.{columns[0]}"].to_pylist() if columns else [None] * actions.num_rows
     return [
-        DataFile(f"{root}/{unquote(path)}", None if value is None else str(value), rows, size)
-        for path, value, rows, size in zip(
+        DataFile(f"{root}/{unquote(path)}", None if value is None else str(value), rows, size, written_ms)
+        for path, value, rows, size, written_ms in zip(
             actions["path"].to_pylist(),
             partitions,
             actions["num_records"].to_pylist(),
             actions["size_bytes"].to_pylist(),
+            actions["modification_time"].cast(pa.int64()).to_pylist(),
             strict=True,
         )
     ]

@@ -170,7 +170,11 @@ def _would_compact(lake: Lake, target_file_bytes: int) -> _Outcome:
     found = plan(lake, target_file_bytes)
     files = sum(candidate.files for candidate in found)
     line = f"{_count(files, 'small file')} of {_count(len(found), 'lake partition')} would be merged"
-    return line, bool(found), {"candidates": [asdict(candidate) for candidate in found]}
+    detail = [
+        {"table": c.table, "partition": c.partition, "files": c.files, "bytes": c.bytes, "becomes": len(c.bins)}
+        for c in found
+    ]
+    return line, bool(found), {"candidates": detail}
 
 
 def _gold(lake: Lake, full: bool, memory_limit: str, step: Callable[[str], None]) -> _Outcome:

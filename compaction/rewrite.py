@@ -18,9 +18,10 @@ import duckdb
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
-from deltalake.transaction import AddAction, RemoveAction
+from deltalake.transaction import AddAction
 
 from compaction.delta_log import Commit, commits, live_files
+from compaction.replace import replace_files
 from compaction.workspace import workspace
 from schemas.errors import CommitConflict, RewriteMismatch
 from schemas.tables import POSITION
@@ -137,35 +138,18 @@ def revert(lake: Lake, commit: Commit, planned_on: int) -> None:
     root = lake.path("silver")
     rows = {file.path: file.rows for file in live_files(lake.table("silver", planned_on), root)}
     now_ms = int(time.time() * 1000)
-    for attempt in range(_MAX_ATTEMPTS):
-        handle = lake.table("silver")
-        live = {file.path for file in live_files(handle, root)}
-        if not all(file.path in live for file in commit.added):
-            break
-        actions: list[AddAction | RemoveAction] = [
-            RemoveAction(_relative(root, file.path), True, now_ms, file.size, {"event_date": file.partition})
-            for file in commit.added
-        ]
-        actions += [
-            AddAction(
-                _relative(root, file.path),
-                file.size,
-                {"event_date": file.partition},
-                now_ms,
-                True,
-                json.dumps({"numRecords": rows[file.path]}),
-            )
-            for file in commit.removed
-        ]
-        try:
-            # Without retries any commit in between refuses this one: a hand-made remove beside a compaction would
-            # double rows otherwise.
-            handle.create_write_transaction(
-                actions, "append", handle.schema(), commit_properties=CommitProperties(max_commit_retries=0)
-            )
-        except CommitFailedError:
-            _pause(attempt)
-            continue
+    back = [
+        AddAction(
+            file.path.removeprefix(f"{root}/"),
+            file.size,
+            {"event_date": file.partition},
+            now_ms,
+            True,
+            json.dumps({"numRecords": rows[file.path]}),
+        )
+        for file in commit.removed
+    ]
+    if replace_files(lake, "silver", commit.added, back, changes_data=True) is not None:
         return
     raise CommitConflict(
         f"version {commit.version} of {root} did not hold what was planned, and other commits have built on it: "
@@ -282,10 +266,6 @@ def _fingerprint(
     ).fetchall()
     nothing = _Fingerprint(0, None, None, 0)
     return {False: nothing, True: nothing} | {row[0]: _Fingerprint(*row[1:]) for row in found}
-
-
-def _relative(root: str, path: str) -> str:
-    return path.removeprefix(f"{root}/")
 
 
 def _pause(attempt: int) -> None:

@@ -106,6 +106,8 @@ class TableSpec:
         statistics: columns with min/max in the Delta log. Never `user_id, profile_id, key, value, raw_payload`: the
             log must not remember whom the files forgot.
         no_dictionary: columns of (nearly) unique values, for which a Parquet dictionary only costs.
+        sort_by: column by which compaction orders rows, in runs, since queries filter on it; None keeps the order in
+            which they came.
     """
 
     name: str
@@ -114,6 +116,7 @@ class TableSpec:
     partition_by: str
     statistics: tuple[str, ...]
     no_dictionary: tuple[str, ...]
+    sort_by: str | None = None
 
 
 _POSITION_NAMES = tuple(field.name for field in POSITION)
@@ -137,6 +140,7 @@ TABLES: Final = {
             "event_date",
             (*_POSITION_NAMES, "event_timestamp", "event_type", "broker_timestamp", "ingest_timestamp", "repair_id"),
             ("event_id", "raw_payload", "event_ts", "event_timestamp", "playhead_s", *_NEARLY_UNIQUE),
+            sort_by="event_timestamp",
         ),
         TableSpec(
             "quarantine",

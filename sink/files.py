@@ -10,6 +10,7 @@ import itertools
 import json
 import time
 import uuid
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -44,11 +45,36 @@ def write_files(lake: Lake, name: str, rows: pa.Table) -> list[AddAction]:
     actions = []
     now_ms = time.time_ns() // 1_000_000
     for value, part in _by_lake_partition(rows, spec.partition_by):
-        path = f"{spec.partition_by}={value or _HIVE_NULL}/part-{uuid.uuid4()}.zstd.parquet"
-        files[path], statistics = _parquet(part, spec)
+        path = _new_path(spec, value)
+        buffer = pa.BufferOutputStream()
+        statistics = _write_parquet(buffer, iter([part]), spec)
+        files[path] = buffer.getvalue()
         actions.append(AddAction(path, files[path].size, {spec.partition_by: value}, now_ms, True, statistics))
     lake.put(name, files)
     return actions
+
+
+def write_file(lake: Lake, name: str, partition: str | None, row_groups: Iterator[pa.Table]) -> AddAction:
+    """Write rows that the table holds already as one more file of a lake partition; no reader sees it until a commit.
+
+    Args:
+        lake: where the table is; it exists.
+        name: one of `TABLES`.
+        partition: the lake partition as ISO text; None is the null partition.
+        row_groups: rows without the lake partition column, all of one schema; each becomes a row group. At least one.
+
+    Returns:
+        What a commit has to add; it says that no data changes.
+
+    Raises:
+        StoreUnavailable: the store does not take it.
+    """
+    spec = TABLES[name]
+    path = _new_path(spec, partition)
+    with lake.new_file(name, path) as file:
+        statistics = _write_parquet(file, row_groups, spec)
+        size = file.tell()
+    return AddAction(path, size, {spec.partition_by: partition}, time.time_ns() // 1_000_000, False, statistics)
 
 
 def _by_lake_partition(rows: pa.Table, column: str) -> list[tuple[str | None, pa.Table]]:
@@ -66,37 +92,45 @@ def _text(day: int) -> str | None:
     return None if day == _NO_DATE else (dt.date(1970, 1, 1) + dt.timedelta(days=day)).isoformat()
 
 
-def _parquet(rows: pa.Table, spec: TableSpec) -> tuple[pa.Buffer, str]:
-    """Return a file's bytes and its statistics as the Delta log wants them."""
-    buffer = pa.BufferOutputStream()
-    pq.write_table(
-        rows,
-        buffer,
-        row_group_size=rows.num_rows,
+def _new_path(spec: TableSpec, partition: str | None) -> str:
+    return f"{spec.partition_by}={partition or _HIVE_NULL}/part-{uuid.uuid4()}.zstd.parquet"
+
+
+def _write_parquet(sink: Any, row_groups: Iterator[pa.Table], spec: TableSpec) -> str:
+    """Write a file to what pyarrow takes as a sink; return its statistics as the Delta log wants them."""
+    rows = next(row_groups)
+    with pq.ParquetWriter(
+        sink,
+        rows.schema,
         compression="zstd",
         compression_level=1,
         use_dictionary=[column for column in rows.column_names if column not in spec.no_dictionary],
         column_encoding={"kafka_offset": "DELTA_BINARY_PACKED"},
         write_statistics=list(spec.statistics),
         store_schema=False,
-    )
-    content = buffer.getvalue()
-    return content, _statistics(pq.read_metadata(pa.BufferReader(content)), rows.num_rows)
+    ) as writer:
+        writer.write_table(rows, rows.num_rows)
+        for rows in row_groups:
+            writer.write_table(rows, rows.num_rows)
+    return _statistics(writer.writer.metadata)
 
 
-def _statistics(metadata: pq.FileMetaData, row_count: int) -> str:
+def _statistics(metadata: pq.FileMetaData) -> str:
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     minimum: dict[str, Any] = {}
     maximum: dict[str, Any] = {}
     nulls: dict[str, int] = {}
-    group = metadata.row_group(0)
     for number in range(metadata.num_columns):
-        column = group.column(number)
-        if column.is_stats_set:
-            nulls[column.path_in_schema] = column.statistics.null_count
-            if column.statistics.has_min_max:
-                minimum[column.path_in_schema] = _json(column.statistics.min)
-                maximum[column.path_in_schema] = _json(column.statistics.max)
-    return json.dumps({"numRecords": row_count, "minValues": minimum, "maxValues": maximum, "nullCount": nulls})
+        chunks = [group.column(number) for group in groups]
+        if all(chunk.is_stats_set for chunk in chunks):
+            name, found = chunks[0].path_in_schema, [chunk.statistics for chunk in chunks]
+            nulls[name] = sum(each.null_count for each in found)
+            edges = [(each.min, each.max) for each in found if each.has_min_max]
+            # A row group of nulls only has no edges; one of values without edges says nothing about the file.
+            if edges and all(each.has_min_max or each.num_values == 0 for each in found):
+                minimum[name] = _json(min(low for low, _ in edges))
+                maximum[name] = _json(max(high for _, high in edges))
+    return json.dumps({"numRecords": metadata.num_rows, "minValues": minimum, "maxValues": maximum, "nullCount": nulls})
 
 
 def _json(value: Any) -> Any:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -112,6 +113,28 @@ class Lake:
             else:
                 for path, data in files.items():
                     _write_new(Path(place, path), data)
+        except OSError as error:
+            raise store_trouble(place, error) from error
+
+    @contextmanager
+    def new_file(self, name: str, path: str) -> Iterator[BinaryIO]:
+        """Write one large file into a table's folder, piece by piece; whatever fails leaves none.
+
+        Args:
+            name: one of `TABLES`.
+            path: below the table's folder, at most one folder deep; nothing is there yet.
+
+        Raises:
+            StoreUnavailable: the store does not take it.
+        """
+        place = f"{self.path(name)}/{path}"
+        try:
+            if self.is_s3:
+                with _discarded_on_failure(_s3_filesystem(max_attempts=3).open(place, "wb")) as file:
+                    yield file
+            else:
+                with _removed_on_failure(Path(place)) as file:
+                    yield file
         except OSError as error:
             raise store_trouble(place, error) from error
 
@@ -252,14 +275,32 @@ def store_trouble(place: str, error: Exception) -> StoreUnavailable:
 
 
 def _write_new(path: Path, data: pa.Buffer) -> None:
+    with _removed_on_failure(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def _removed_on_failure(path: Path) -> Iterator[BinaryIO]:
     path.parent.mkdir(exist_ok=True)
     try:
-        with path.open("xb", buffering=0) as file:
-            rest = memoryview(data)
-            while rest:
-                rest = rest[file.write(rest) :]
+        with path.open("xb") as file:
+            yield file
     except BaseException:
         path.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _discarded_on_failure(file: Any) -> Iterator[BinaryIO]:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield file
+        file.close()
+    except BaseException as error:
+        file.discard()
+        if isinstance(error, BotoCoreError | ClientError):  # s3fs makes OSErrors of most, not of all
+            raise OSError(str(error)) from error
         raise
 
 

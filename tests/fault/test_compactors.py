@@ -20,10 +20,12 @@ STEPS = [f"{moment} {name}" for name in ("repair", "dedupe", "compact", "gold") 
 def test_one_killed_at_a_step_while_another_stands_still_with_a_plan_of_before(
     viewed: Viewed, place: Place, compactors: Compactors, tmp_path: Path, dice: random.Random, step: str
 ) -> None:
-    times = dice.randrange(1, 4) if step.split()[1] in ("compact", "gold") else 1
-    stops = ["before repair", "before gold@2"] if "gold" in step else ["before repair"]  # what it leaves to the doomed
+    job = step.split()[1]
+    times = dice.randrange(1, 4) if job in ("compact", "gold") else 1
+    # what it leaves to the doomed
+    stops = {"compact": ["before repair", "before compact"], "gold": ["before repair", "before gold@2"]}
     with Reader(place.uri, tmp_path, CLOSED) as reader:
-        still = compactors.run_to_stop(dice.choice(stops), place.uri)
+        still = compactors.run_to_stop(dice.choice(stops.get(job, ["before repair"])), place.uri)
         compactors.run_into(f"{step}@{times}", place.uri)
         still.go_on()
         still.succeeds()

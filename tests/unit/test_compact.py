@@ -4,9 +4,11 @@ import datetime as dt
 
 import pytest
 
-from compaction.compact import Candidate, candidates, compact, plan, vacuum
+from compaction.compact import TARGET_FILE_BYTES, Candidate, candidates, compact, plan, vacuum
+from compaction.dedupe import dedupe
 from compaction.delta_log import DataFile, live_files
-from schemas.errors import LakeNotFound
+from compaction.repair import repair
+from schemas.errors import CommitConflict, LakeNotFound
 from sink.lake import Lake
 from tests import lakes
 
@@ -19,9 +21,18 @@ def test_a_lake_partition_is_worth_it_from_two_small_files_on():
     files = [file("2026-11-20", 10), file("2026-11-21", 10), file("2026-11-21", 11), file(None, 1), file(None, 2)]
     files += [file("2026-11-22", 60), file("2026-11-22", 70), file("2026-11-22", 5)]
     assert [
-        Candidate("silver", None, 2, 3),
-        Candidate("silver", "2026-11-21", 2, 21),
+        Candidate("silver", None, ((file(None, 1), file(None, 2)),)),
+        Candidate("silver", "2026-11-21", ((file("2026-11-21", 10), file("2026-11-21", 11)),)),
     ] == candidates("silver", files, 100)
+
+
+def test_bins_are_filled_up_to_the_target_in_the_order_of_writing():
+    files = [DataFile(str(number), "2026-11-21", 1, 40, 10 - number) for number in range(6)]
+    (found,) = candidates("silver", files, 100)
+    assert [["5", "4"], ["3", "2"], ["1", "0"]] == [[each.path for each in group] for group in found.bins]
+    assert (6, 240) == (found.files, found.bytes)
+    (found,) = candidates("silver", files[:3], 100)
+    assert [["2", "1"]] == [[each.path for each in group] for group in found.bins]
 
 
 def test_small_files_become_one_and_rows_stay(tmp_path):
@@ -55,6 +66,68 @@ def test_a_second_compaction_commits_nothing(tmp_path):
     version = lake.table("silver").version()
     assert 0 == compact(lake, "silver").partitions
     assert version == lake.table("silver").version()
+
+
+@pytest.mark.parametrize("target_file_bytes", [TARGET_FILE_BYTES, 30_000])
+def test_what_another_compaction_took_between_check_and_commit_is_left(tmp_path, target_file_bytes):
+    lake = lakes.make(tmp_path)
+    for _ in range(6):
+        lakes.append(lake, "silver", [lakes.silver(), lakes.undated()])
+    others = []
+
+    def another(name: str) -> None:
+        if not others:
+            others.append(compact(lake, "silver", target_file_bytes))
+
+    done = compact(lake, "silver", target_file_bytes, step=another)
+    assert ((2, 0), (0, 2)) == ((others[0].partitions, others[0].left), (done.partitions, done.left))
+    assert [(12, 12)] == lakes.rows(lake, "select count(*), count(distinct kafka_offset) from silver")
+
+
+@pytest.mark.parametrize("job", [repair, dedupe], ids=["repair", "dedupe"])
+def test_rows_that_a_rewrite_changed_between_check_and_commit_stay_as_it_left_them(tmp_path, job):
+    lake = lakes.make(tmp_path)
+    for _ in range(3):
+        lakes.append(lake, "silver", [lakes.silver(event_id="one"), lakes.undated(client_ts="2026-11-21T20:00:00Z")])
+    rewrites = []
+
+    def rewrite(name: str) -> None:
+        if name == "before compact" and not rewrites:
+            rewrites.append(job(lake))
+
+    done = compact(lake, "silver", step=rewrite)
+    assert (1, 1) == (done.partitions, done.left)
+    assert rewrites[0].version is not None
+    assert 0 == compact(lake, "silver").left
+    query = "select count(*), count(distinct kafka_offset), count(*) filter (event_date is null) from silver"
+    assert [{repair: (6, 6, 0), dedupe: (4, 4, 3)}[job]] == lakes.rows(lake, query)
+
+
+def test_appends_between_check_and_commit_do_not_stop_it(tmp_path):
+    lake = lakes.make(tmp_path)
+    for _ in range(3):
+        lakes.append(lake, "silver", [lakes.silver()])
+    tries = []
+
+    def append(name: str) -> None:
+        if name == "before compact":
+            tries.append(name)
+            if len(tries) < 4:
+                lakes.append(lake, "silver", [lakes.silver()])
+
+    assert (1, 0) == ((done := compact(lake, "silver", step=append)).partitions, done.left)
+    assert 4 == len(tries)
+    assert [(6, 6)] == lakes.rows(lake, "select count(*), count(distinct kafka_offset) from silver")
+
+
+def test_it_gives_up_with_nothing_changed_when_others_always_come_first(tmp_path):
+    lake = lakes.make(tmp_path)
+    for _ in range(2):
+        lakes.append(lake, "silver", [lakes.silver()])
+    with pytest.raises(CommitConflict, match="nothing was changed: run it again"):
+        compact(lake, "silver", step=lambda name: lakes.append(lake, "silver", [lakes.silver()]))
+    handle = lake.table("silver")
+    assert handle.version() == len(live_files(handle, lake.path("silver"))), "an append each, and no more"
 
 
 def test_positions_kept_as_txn_survive_a_compaction_and_its_checkpoint(tmp_path):

@@ -1,0 +1,127 @@
+"""Merge a table's files into one, its rows in runs of the order by which queries filter them.
+
+Text stays as Parquet's dictionaries from file to file: decoded, it would cost most of the time and memory
+(`docs/decisions/013-compaction-checks-its-own-commit.md`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake.transaction import AddAction
+
+from compaction.delta_log import DataFile
+from schemas.tables import TABLES, TableSpec
+from sink.files import write_file
+from sink.lake import Lake, store_trouble
+
+ROW_GROUP_ROWS: Final = 125_000
+SORTED_ROWS: Final = 500_000
+"""So many rows in a row are in order; the whole file would be in twice the memory. Since files come in the order in
+which they were written, a run is a stretch of time, and late rows are in the first of its row groups."""
+
+
+def merge_files(lake: Lake, table: str, schema: pa.Schema, files: Sequence[DataFile]) -> AddAction:
+    """Write one file with the rows of `files`; no reader sees it until a commit names it.
+
+    Memory: `SORTED_ROWS` of a sorted table, twice; of others `ROW_GROUP_ROWS`.
+
+    Args:
+        lake: where.
+        table: one of `TABLES`.
+        schema: the table's, lake partition column included. Columns that a file lacks become null.
+        files: of one lake partition; not empty.
+
+    Returns:
+        What a commit has to add.
+
+    Raises:
+        StoreUnavailable: the store does not give or take a file.
+    """
+    spec = TABLES[table]
+    target = _stored(schema, spec)
+    parts = _read(lake, files, target, spec)
+    if spec.sort_by:
+        tables = _sorted(_runs(parts, SORTED_ROWS), spec.sort_by)
+    else:
+        tables = (run.unify_dictionaries() for run in _runs(parts, ROW_GROUP_ROWS))
+    return write_file(lake, table, files[0].partition, _row_groups(tables))
+
+
+def _stored(schema: pa.Schema, spec: TableSpec) -> pa.Schema:
+    """Return the schema in memory: without the lake partition, text as dictionaries where Parquet has them."""
+
+    def dictionaries(kind: pa.DataType) -> pa.DataType:
+        if pa.types.is_list(kind):
+            return pa.list_(kind.value_field.with_type(dictionaries(kind.value_type)))
+        return pa.dictionary(pa.int32(), pa.string()) if pa.types.is_string(kind) else kind
+
+    return pa.schema(
+        field if field.name in spec.no_dictionary else field.with_type(dictionaries(field.type))
+        for field in schema
+        if field.name != spec.partition_by
+    )
+
+
+def _read(lake: Lake, files: Sequence[DataFile], target: pa.Schema, spec: TableSpec) -> Iterator[pa.Table]:
+    filesystem = lake.filesystem() if lake.is_s3 else None
+    for file in sorted(files, key=lambda file: (file.written_ms, file.path)):
+        try:
+            source: Any = file.path if filesystem is None else pa.BufferReader(filesystem.cat_file(file.path))
+            metadata = pq.read_metadata(source)
+            as_dictionaries = [
+                column.path
+                for column in map(metadata.schema.column, range(metadata.num_columns))
+                if column.physical_type == "BYTE_ARRAY" and _has_dictionary(target, column.path)
+            ]
+            rows = pq.ParquetFile(source, metadata=metadata, read_dictionary=as_dictionaries).read(use_threads=False)
+        except OSError as error:
+            raise store_trouble(file.path, error) from error
+        columns = [
+            rows[field.name].cast(field.type) if field.name in rows.column_names else pa.nulls(len(rows), field.type)
+            for field in target
+        ]
+        yield pa.table(columns, schema=target)
+
+
+def _has_dictionary(target: pa.Schema, path: str) -> bool:
+    name = path.split(".", 1)[0]
+    if name not in target.names:
+        return False
+    kind = target.field(name).type
+    return isinstance(kind, pa.DictionaryType) or (
+        isinstance(kind, pa.ListType) and isinstance(kind.value_type, pa.DictionaryType)
+    )
+
+
+def _runs(parts: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    """Put tables together until they have so many rows."""
+    waiting: list[pa.Table] = []
+    count = 0
+    for part in parts:
+        waiting.append(part)
+        count += len(part)
+        if count >= rows:
+            yield pa.concat_tables(waiting)
+            waiting, count = [], 0
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
+def _sorted(runs: Iterable[pa.Table], by: str) -> Iterator[pa.Table]:
+    for run in runs:
+        # Each column as a whole: `take` puts all its chunks together, at every call.
+        order = pc.sort_indices(run[by])
+        columns = [column.unify_dictionaries().take(order) for column in run.columns]
+        yield pa.table(columns, schema=run.schema)
+
+
+def _row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    for table in tables:
+        rows = -(-len(table) // max(1, round(len(table) / ROW_GROUP_ROWS)))
+        for start in range(0, len(table), rows):
+            yield table.slice(start, rows)
