@@ -10,21 +10,16 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 from deltalake import DeltaTable
 
 from compaction.delta_log import live_files
 from compaction.rewrite import Plan, rewrite
-from schemas.tables import POSITION
 from sink.lake import Lake
 from sink.scan import connect, create_view
-
-_SETS: Final = {name: f"s.{name}" for name in ("event_timestamp", "event_date", "event_date_source", "repair_id")}
-_POSITION: Final = ", ".join(field.name for field in POSITION)
 
 
 @dataclass(frozen=True)
@@ -106,46 +101,42 @@ def repair(
     Raises:
         LakeNotFound, IncompatibleLake, StoreUnavailable: as `Lake.table`.
         CommitConflict: other commits refused it at every attempt; nothing was changed.
-        RewriteMismatch: what was committed was not what was planned; it was undone.
+        RewriteMismatch: what was written is not what was planned; nothing was changed.
     """
     repair_id = f"{now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
-    done = rewrite(
-        lake,
-        lambda handle, before: _plan(lake, handle, before, repair_id),
-        what="repair",
-        rewrite_id=repair_id,
-        sets=_SETS,
-        step=step,
-    )
+    plan: Plan | None = None
+
+    def make_plan(handle: DeltaTable) -> Plan | None:
+        nonlocal plan
+        plan = _plan(lake, handle, repair_id)
+        return plan
+
+    done = rewrite(lake, make_plan, what="repair", rewrite_id=repair_id, step=step)
     silver = lake.table("silver")
     left = sum(file.rows or 0 for file in live_files(silver, lake.path("silver")) if file.partition is None)
-    if done is None:
+    if done is None or plan is None:
         return Repaired(None, {}, left, None, 0)
-    counts = done.plan.rows.group_by("event_date_source", use_threads=False).aggregate([([], "count_all")])
+    counts = plan.rows.group_by("event_date_source", use_threads=False).aggregate([([], "count_all")])
     rows = {row["event_date_source"]: row["count_all"] for row in counts.to_pylist()}
     return Repaired(repair_id, rows, left, done.version, done.attempts)
 
 
-def _plan(lake: Lake, handle: DeltaTable, before: dt.datetime | None, repair_id: str) -> Plan | None:
+def _plan(lake: Lake, handle: DeltaTable, repair_id: str) -> Plan | None:
     con = connect(lake)
     if not _create_plan(con, lake, handle):
         return None
     rows: pa.Table = con.sql(
-        f"select {_POSITION}, event_timestamp, event_date, event_date_source, $repair_id as repair_id, "  # noqa: S608
-        "ingest_timestamp from repair_plan "
-        "where event_timestamp is not null and ($before is null or ingest_timestamp < cast($before as timestamptz))",
-        params={"repair_id": repair_id, "before": before},
+        "select file, row, event_timestamp, event_date, event_date_source, $repair_id as repair_id from repair_plan "
+        "where event_timestamp is not null",
+        params={"repair_id": repair_id},
     ).to_arrow_table()
-    if rows.num_rows == 0:
-        return None
-    newest: dt.datetime = pc.max(rows["ingest_timestamp"]).as_py()
-    return Plan(rows.drop_columns(["ingest_timestamp"]), None, newest + dt.timedelta(microseconds=1))
+    return Plan(rows) if rows.num_rows else None
 
 
 def _create_plan(con: duckdb.DuckDBPyConnection, lake: Lake, handle: DeltaTable) -> bool:
     """Create the table `repair_plan` on the handle's version; return whether the null partition has rows at all."""
     undated = [file.path for file in live_files(handle, lake.path("silver")) if file.partition is None]
-    create_view(con, "silver", handle, undated)
+    create_view(con, "silver", handle, undated, with_places=True)
     macro, query = files("compaction").joinpath("repair.sql").read_text(encoding="utf-8").split(";\n", 1)
     con.execute(macro)
     con.execute(f"create or replace temp table repair_plan as {query}")

@@ -8,8 +8,8 @@
 --   event_date          its date
 --   event_date_source   payload: read from a time field of raw_payload; broker: the broker's time
 --   found_in            the field and how it was read, for people: `event_ts in milliseconds`
---   ingest_timestamp    as in silver
 --   raw_payload         as in silver
+--   file, row           where the row is
 --
 -- A time of the payload is plausible from 2001-01-01 (dead clocks restart at 1970, 1980 or 2000) to a day after the
 -- broker saw the event: the same bounds as the worker's. At most one unit of a number can be plausible, since the units
@@ -30,7 +30,7 @@ create or replace temp macro plausible_time(text, latest) as (
 
 with payload as (
     select
-        topic, topic_id, kafka_partition, kafka_offset, broker_timestamp, ingest_timestamp, raw_payload,
+        topic, topic_id, kafka_partition, kafka_offset, broker_timestamp, ingest_timestamp, raw_payload, file, row,
         coalesce(
             case when json_valid(raw_payload) then json_extract_string(raw_payload, '$.event_ts') end,
             cast(event_ts as varchar)
@@ -73,5 +73,5 @@ select
     topic, topic_id, kafka_partition, kafka_offset,
     event_timestamp,
     cast(event_timestamp as date) as event_date,
-    event_date_source, found_in, ingest_timestamp, raw_payload
+    event_date_source, found_in, raw_payload, file, row
 from chosen
