@@ -8,18 +8,26 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import ClassVar
+from pathlib import Path
+from typing import ClassVar, TypedDict
 
 from pydantic import Field
 
 from compaction import job
 from compaction.compact import TARGET_FILE_BYTES
+from compaction.repair_rules import RepairRules, read_rules
 from playlake.settings import Duration, Size, VerbSettings
 from schemas.errors import CommitConflict, TransientError
 from sink.faults import VARIABLE, fault_point
 from sink.lake import Lake
 
 _VACUUM_EVERY_S = 86400.0
+
+
+class _Options(TypedDict):
+    target_file_bytes: int
+    memory_limit: str
+    repair_rules: RepairRules | None
 
 
 class Settings(VerbSettings):
@@ -38,6 +46,7 @@ class Settings(VerbSettings):
     every: Duration | None = Field(None, description="again and again, this long after the last time, such as 5m")
     dry_run: bool = Field(False, description="say what would be done now, and change nothing")
     target_file_bytes: Size = Field(TARGET_FILE_BYTES, description="how large compacted files should become")
+    repair_rules: Path | None = Field(None, description="TOML file of sources for repair; see playlake repair")
     memory: Size = Field(
         2 * 10**9, description="dedupe and gold work in about this much memory, then in temporary files"
     )
@@ -47,17 +56,19 @@ class Settings(VerbSettings):
 def run(settings: Settings) -> int:
     """Compact; see `Settings`."""
     lake = Lake.at(settings.lake)
-    memory_limit = f"{settings.memory}B"
+    options = _Options(
+        target_file_bytes=settings.target_file_bytes,
+        memory_limit=f"{settings.memory}B",
+        repair_rules=read_rules(settings.repair_rules) if settings.repair_rules else None,
+    )
     if settings.dry_run:
-        steps = job.outlook(lake, target_file_bytes=settings.target_file_bytes, memory_limit=memory_limit)
-        show(steps, settings.as_json)
+        show(job.outlook(lake, **options), settings.as_json)
         return 0
     step = fault_point(os.environ.get(VARIABLE))
     if settings.every is None:
-        steps = job.run(lake, target_file_bytes=settings.target_file_bytes, memory_limit=memory_limit, step=step)
-        show(steps, settings.as_json)
+        show(job.run(lake, **options, step=step), settings.as_json)
         return 0
-    _loop(lake, settings, settings.every, memory_limit, step)
+    _loop(lake, settings, settings.every, options, step)
     return 0
 
 
@@ -73,7 +84,7 @@ def show(steps: Iterable[job.Step], as_json: bool) -> None:
 
 
 def _loop(
-    lake: Lake, settings: Settings, every_s: float, memory_limit: str, step: Callable[[str], None] | None
+    lake: Lake, settings: Settings, every_s: float, options: _Options, step: Callable[[str], None] | None
 ) -> None:
     """Compact until interrupted. What is away or in the way for now is said, and tried again next time."""
     seen: dict[str, int] | None = None
@@ -88,14 +99,7 @@ def _loop(
             else:
                 if not settings.as_json:
                     print(f"-- {started}", flush=True)
-                steps = job.run(
-                    lake,
-                    target_file_bytes=settings.target_file_bytes,
-                    memory_limit=memory_limit,
-                    should_vacuum=is_vacuum_due,
-                    step=step,
-                )
-                show(steps, settings.as_json)
+                show(job.run(lake, **options, should_vacuum=is_vacuum_due, step=step), settings.as_json)
                 vacuumed_at = time.monotonic() if is_vacuum_due else vacuumed_at
                 # As found before: what workers appended meanwhile, and our own commits, are looked at once more.
                 seen = found
