@@ -1,7 +1,7 @@
 -- table:   session_facts
 -- grain:   session, on the date of its first event
 -- purpose: one row a session: when it began, how long was watched, on what, and how often it was interrupted. A session
---          begins where it had no event for 7 days, and reaches 7 days.
+--          begins on a date where it had no event on the 7 dates before, and reaches 7 dates on.
 -- partition: event_date
 -- reads:   silver -7d..7d linked by session_id, repeats -7d..7d linked by session_id
 -- columns:
@@ -19,19 +19,37 @@
 --   seeks          bigint      SEEK events
 --   watch_seconds  double      seconds watched, by the rules of the source playback
 --   completion     double      watch_seconds ÷ duration of the title; null with several titles and for series
-with wanted_sessions as (
-    select distinct session_id from silver where event_date in (select event_date from wanted)
+with session_dates as (
+    select session_id, event_date, lag(event_date) over (partition by session_id order by event_date) as date_before
+    from (
+        select distinct session_id, event_date
+        from silver
+        where session_id in (select session_id from silver where event_date in (select event_date from wanted))
+    ) as dates
+    where event_date is not null
 ),
 
-events as (
-    select
-        *,
-        lag(event_date) over session_order as date_before
-    from silver
+begun as (
+    select session_id, event_date as begin_date
+    from session_dates
     where
-        event_date is not null
-        and session_id in (select session_id from wanted_sessions)
-        and not exists (
+        event_date in (select event_date from wanted)
+        and (date_before is null or date_diff('day', date_before, event_date) > 7)
+),
+
+followed as (
+    select
+        begun.session_id, begun.begin_date, silver.event_timestamp, silver.event_type, silver.title_id,
+        silver.device_type, silver.country, silver.duration_s,
+        lead(silver.event_timestamp) over session_order as next_timestamp,
+        last_value(case when silver.event_type <> 'SEEK' then silver.event_type end ignore nulls)
+            over session_order as state,
+        row_number() over session_order as place
+    from silver
+    inner join begun
+        on silver.session_id = begun.session_id and date_diff('day', begun.begin_date, silver.event_date) between 0 and 7
+    where
+        not exists (
             select 1
             from repeats
             where
@@ -41,33 +59,9 @@ events as (
                 and repeats.topic = silver.topic
         )
     window session_order as (
-        partition by session_id
-        order by event_timestamp, kafka_offset, kafka_partition, topic, topic_id
-    )
-),
-
-begun as (
-    select
-        *,
-        max(case when date_before is null or date_diff('day', date_before, event_date) > 7 then event_date end)
-            over (
-                partition by session_id
-                order by event_timestamp, kafka_offset, kafka_partition, topic, topic_id
-            ) as begin_date
-    from events
-),
-
-followed as (
-    select
-        *,
-        lead(event_timestamp) over session_order as next_timestamp,
-        last_value(case when event_type <> 'SEEK' then event_type end ignore nulls) over session_order as state,
-        row_number() over session_order as place
-    from begun
-    where date_diff('day', begin_date, event_date) <= 7 and begin_date in (select event_date from wanted)
-    window session_order as (
-        partition by session_id, begin_date
-        order by event_timestamp, kafka_offset, kafka_partition, topic, topic_id
+        partition by begun.session_id, begun.begin_date
+        order by
+            silver.event_timestamp, silver.kafka_offset, silver.kafka_partition, silver.topic, silver.topic_id
     )
 ),
 
