@@ -189,7 +189,7 @@ MUTATIONS = (
     Mutation(
         "compaction's commit rebased unchecked",
         "compaction/replace.py",
-        ((", max_commit_retries=0)", ")"),),
+        ((", max_commit_retries=0\n", "\n"),),
         (_TAKEN,),
     ),
     Mutation(
