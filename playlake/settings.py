@@ -15,7 +15,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -69,6 +69,8 @@ Duration = Annotated[float, BeforeValidator(parse_duration_s), AfterValidator(_p
 """Seconds, from `10s`, `500ms`, `5m`, `1h`, `2d`."""
 Size = Annotated[int, BeforeValidator(parse_bytes), AfterValidator(_positive)]
 """Bytes, from `128MB`, `64MiB`."""
+Port = Annotated[int, Field(ge=1, le=65535)]
+"""A TCP port."""
 
 
 class VerbSettings(BaseSettings):
@@ -170,7 +172,7 @@ def _kind(field: FieldInfo) -> Any:
     if len(kinds) == 1 and get_origin(field.annotation) is not list:
         kind = kinds[0]
         if hasattr(kind, "__metadata__"):  # Duration | None
-            return next((item.func for item in kind.__metadata__ if isinstance(item, BeforeValidator)), kind)
+            return next((item.func for item in kind.__metadata__ if isinstance(item, BeforeValidator)), kind.__origin__)
         return kind
     return field.annotation
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from playlake.broker import client_options
-from playlake.settings import Duration, Size, VerbSettings
+from playlake.settings import Duration, Port, Size, VerbSettings
 from schemas.errors import TransientError
 
 
@@ -44,8 +44,11 @@ class Settings(VerbSettings):
     max_in_flight_bytes: Size = Field(
         64 << 20, description="hold at most this much that is not in the lake yet; default: 64MiB"
     )
-    web_port: int | None = Field(None, description="port for Faust's web server; default: none")
-    web_bind: str = Field("127.0.0.1", description="address for Faust's web server")
+    web_port: Port | None = Field(None, description="serve /metrics, /healthz and /readyz on this port; default: none")
+    web_bind: str = Field("127.0.0.1", description="address for them; 0.0.0.0 is every network, without a password")
+    freshness_limit: Duration = Field(
+        300.0, description="/readyz says no while a record is older than this, such as 5m, and not in the lake"
+    )
     kafka_option: list[str] = Field([], description="librdkafka setting name=value, such as security.protocol=SSL")
     verbose: bool = Field(False, description="log Faust's and librdkafka's own messages too")
     # `as_json` on the command line is --json, as for every verb
@@ -86,6 +89,7 @@ def run(settings: Settings) -> int:
             wait_for_store=settings.wait,
             web_port=settings.web_port,
             web_bind=settings.web_bind,
+            freshness_limit_s=settings.freshness_limit,
         ),
         step=fault_point(os.environ.get(VARIABLE)),
     )
