@@ -5,11 +5,11 @@ ARGS ?=
 JOBS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fault mutations lint bench clean
+.PHONY: help demo test fault mutations compose-test lint bench clean
 
 help: ## list the recipes
 	@echo "usage: make RECIPE [NAME=VALUE…]"; echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1  \t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1  \t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: ## everything once, nothing else installed (EVENTS=200000 LAKE=folder)
 	tools/run playlake demo --events $(EVENTS) $(if $(LAKE),--lake '$(LAKE)')
@@ -22,6 +22,9 @@ fault: ## the fault suite with 20 seeds each, for hours (ARGS='--seed 7' for one
 
 mutations: ## break the product in named ways, for each of which a fault test must fail (ARGS='epoch' for some)
 	tools/run --dev python -m tests.mutations $(ARGS)
+
+compose-test: ## the compose stack for real: kill a worker, scale, verify (ARGS='--keep' leaves it up)
+	tools/run --dev python -m tests.compose $(ARGS)
 
 lint: ## ruff, mypy, import rules
 	tools/run --dev ruff check .
