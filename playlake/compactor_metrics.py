@@ -22,6 +22,7 @@ from compaction.job import Step
 from playlake.web import Page
 from sink.lake import Lake
 
+_LATE_AFTER_S: Final = 3600.0
 _LATE_AFTER_RUNS: Final = 3
 
 
@@ -33,7 +34,8 @@ class CompactorMetrics:
 
         Args:
             lake: what is compacted.
-            every_s: the pause between two runs; not ready once none went through for three of it.
+            every_s: the pause between two runs; not ready once none went through for three of it and for an hour, which
+                a run on a large lake may take.
             clock: Unix time.
         """
         self._lake, self._every_s, self._clock = lake, every_s, clock
@@ -102,8 +104,8 @@ class CompactorMetrics:
         if self._trouble is not None:
             return self._trouble
         late_s = self._clock() - max(self._done_at, self._begun_at)
-        if late_s > _LATE_AFTER_RUNS * self._every_s:
-            return f"no run went through for {late_s:.0f} s; one is due every {self._every_s:g} s"
+        if late_s > max(_LATE_AFTER_S, _LATE_AFTER_RUNS * self._every_s):
+            return f"no run went through for {late_s:.0f} s; the pause between two is {self._every_s:g} s"
         return None
 
     def pages(self) -> dict[str, Callable[[], Page]]:

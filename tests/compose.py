@@ -137,7 +137,7 @@ def run(stack: Stack) -> None:
 
 
 def positions(verdict: dict[str, Any]) -> int:
-    return int(verdict["positions"])
+    return sum(source["done_positions"] for source in verdict["sources"])
 
 
 def fresh(stack: Stack, workers: int) -> bool:
