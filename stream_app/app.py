@@ -297,7 +297,11 @@ class Worker:
             "flushed %s: %s",
             ", ".join(f"{rows:,} {name}" for name, rows in flushed.rows.items()),
             ", ".join(f"{source}@{last}" for source, last in sorted(flushed.done.items())),
-            extra={"seconds": dict(flushed.seconds)},
+            extra={
+                "rows": dict(flushed.rows),
+                "positions": {str(source): last for source, last in sorted(flushed.done.items())},
+                "seconds": {name: round(seconds, 3) for name, seconds in flushed.seconds.items()},
+            },
         )
         if flushed.lost:
             self._fence_lost(flushed.lost)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sys
 from pathlib import Path
 from typing import ClassVar
 
 from pydantic import Field
 
 from playlake.broker import client_options
+from playlake.logs import LogFormat, set_up_logging
 from playlake.settings import Duration, Port, Size, VerbSettings
 from schemas.errors import TransientError
 
@@ -50,6 +50,7 @@ class Settings(VerbSettings):
         300.0, description="/readyz says no while a record is older than this, such as 5m, and not in the lake"
     )
     kafka_option: list[str] = Field([], description="librdkafka setting name=value, such as security.protocol=SSL")
+    log_format: LogFormat = Field("text", description="text for people, json for programs: one object a line")
     verbose: bool = Field(False, description="log Faust's and librdkafka's own messages too")
     # `as_json` on the command line is --json, as for every verb
     as_json: bool = Field(False, alias="json", description="print the final report as one JSON object")
@@ -61,7 +62,7 @@ def run(settings: Settings) -> int:
     from sink.lake import Lake
     from stream_app.catalogue import read_titles, shipped_catalogue
 
-    _set_up_logging(verbose=settings.verbose)
+    set_up_logging(settings.log_format, verbose=settings.verbose)
     options = client_options(settings.broker, settings.kafka_option)
     lake = Lake.at(settings.lake)
     catalogue = settings.catalogue or shipped_catalogue()
@@ -108,16 +109,3 @@ def run(settings: Settings) -> int:
             "the next worker reads those records again"
         )
     return 130 if report.interrupted and settings.until_caught_up else 0
-
-
-def _set_up_logging(*, verbose: bool) -> None:
-    """Log to standard error, a line a message; other libraries only from warnings on unless verbose."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
-    )
-    for name in ("playlake", "stream_app", "sink"):
-        logging.getLogger(name).setLevel(logging.INFO)
-    if verbose:
-        logging.getLogger().setLevel(logging.INFO)
-    else:  # it tells each of some thirty tries a second to reach a broker that is away; the transport tells it once
-        logging.getLogger("librdkafka").setLevel(logging.CRITICAL)
