@@ -23,6 +23,7 @@ from pydantic_settings import (
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from schemas.errors import ConfigError
@@ -149,6 +150,12 @@ def load(settings: type[Settings], arguments: list[str]) -> Settings:
         return settings(_cli_settings_source=flags(args=arguments))  # type: ignore[call-arg]
     except ValidationError as error:
         raise ConfigError("; ".join(_explain(settings, item) for item in error.errors())) from None
+    except (
+        SettingsError
+    ) as error:  # only a list from a variable is parsed; the value may be a secret, so it is not told
+        field = re.search(r'field "(\w+)"', str(error))
+        name = field[1].upper() if field is not None else "…"
+        raise ConfigError(f'the variable PLAYLAKE_{name} is no JSON list: write ["name=value"]') from None
 
 
 def _polish(parser: argparse.ArgumentParser, settings: type[VerbSettings]) -> None:
