@@ -5,7 +5,7 @@ ARGS ?=
 JOBS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fault mutations compose-test lint bench clean
+.PHONY: help demo test fault mutations compose-test lint bench sbom clean
 
 help: ## list the recipes
 	@echo "usage: make RECIPE [NAME=VALUE…]"; echo
@@ -34,6 +34,9 @@ lint: ## ruff, mypy, import rules
 
 bench: ## worker and producer against the tuned loop, as ratios (ARGS='--events 2000000')
 	tools/run --dev python -m bench $(ARGS)
+
+sbom: ## what the image holds, as CycloneDX, on standard output
+	@uv export --frozen --quiet --no-dev --no-header --format cyclonedx1.5
 
 clean: ## remove the environments and caches; never a lake
 	rm -rf .venv .uv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
