@@ -343,8 +343,8 @@ class LakeWriter:
             try:
                 self._append(handle, flush.files[name], targets)
             except CommitFailedError:
-                _log.info("commit to %s refused, others changed it: looking again", name)
                 self.refused[name] += 1
+                _log.info("commit to %s refused, others changed it: looking again", name)
                 _pause(attempt)
                 continue
             except (SchemaMismatchError, DeltaProtocolError):
