@@ -230,6 +230,8 @@ def provide_images() -> None:
     program = os.environ.get("CONTAINER_LAB")
     if program is None:
         raise Failed(f"{trouble}\nstart Docker, with a registry it can pull from, or name a lab with CONTAINER_LAB")
+    if not Path(program).is_file():
+        raise Failed(f"{trouble}\nand CONTAINER_LAB={program} is not there")
     print(f"{trouble}\nmaking stand-ins with {program} (minutes, once)", flush=True)
     make_stand_ins(Path(program))
     trouble = missing()
