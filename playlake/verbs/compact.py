@@ -8,12 +8,14 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, TypedDict
 
 from pydantic import Field
 
 from compaction import job
 from compaction.compact import TARGET_FILE_BYTES
+from compaction.repair_rules import RepairRules, read_rules
 from playlake.settings import Duration, Port, Size, VerbSettings
 from schemas.errors import CommitConflict, ConfigError, TransientError
 from sink.faults import VARIABLE, fault_point
@@ -23,6 +25,12 @@ if TYPE_CHECKING:
     from playlake.compactor_metrics import CompactorMetrics
 
 _VACUUM_EVERY_S = 86400.0
+
+
+class _Options(TypedDict):
+    target_file_bytes: int
+    memory_limit: str
+    repair_rules: RepairRules | None
 
 
 class Settings(VerbSettings):
@@ -41,6 +49,7 @@ class Settings(VerbSettings):
     every: Duration | None = Field(None, description="again and again, this long after the last time, such as 5m")
     dry_run: bool = Field(False, description="say what would be done now, and change nothing")
     target_file_bytes: Size = Field(TARGET_FILE_BYTES, description="how large compacted files should become")
+    repair_rules: Path | None = Field(None, description="TOML file of sources for repair; see playlake repair")
     memory: Size = Field(
         2 * 10**9, description="dedupe and gold work in about this much memory, then in temporary files"
     )
@@ -56,25 +65,27 @@ def run(settings: Settings) -> int:
     if settings.web_port is not None and settings.every is None:
         raise ConfigError("--web-port serves a job that runs again and again: add --every 5m, or leave it out")
     lake = Lake.at(settings.lake)
-    memory_limit = f"{settings.memory}B"
+    options = _Options(
+        target_file_bytes=settings.target_file_bytes,
+        memory_limit=f"{settings.memory}B",
+        repair_rules=read_rules(settings.repair_rules) if settings.repair_rules else None,
+    )
     if settings.dry_run:
-        steps = job.outlook(lake, target_file_bytes=settings.target_file_bytes, memory_limit=memory_limit)
-        show(steps, settings.as_json)
+        show(job.outlook(lake, **options), settings.as_json)
         return 0
     step = fault_point(os.environ.get(VARIABLE))
     if settings.every is None:
-        steps = job.run(lake, target_file_bytes=settings.target_file_bytes, memory_limit=memory_limit, step=step)
-        show(steps, settings.as_json)
+        show(job.run(lake, **options, step=step), settings.as_json)
         return 0
     if settings.web_port is None:
-        _loop(lake, settings, settings.every, memory_limit, step)
+        _loop(lake, settings, settings.every, options, step)
         return 0
     from playlake.compactor_metrics import CompactorMetrics
     from playlake.web import serve
 
     metrics = CompactorMetrics(lake, settings.every)
     with serve(settings.web_bind, settings.web_port, metrics.pages()):
-        _loop(lake, settings, settings.every, memory_limit, step, metrics)
+        _loop(lake, settings, settings.every, options, step, metrics)
     return 0
 
 
@@ -93,7 +104,7 @@ def _loop(
     lake: Lake,
     settings: Settings,
     every_s: float,
-    memory_limit: str,
+    options: _Options,
     step: Callable[[str], None] | None,
     metrics: CompactorMetrics | None = None,
 ) -> None:
@@ -110,13 +121,7 @@ def _loop(
             else:
                 if not settings.as_json:
                     print(f"-- {started}", flush=True)
-                steps = job.run(
-                    lake,
-                    target_file_bytes=settings.target_file_bytes,
-                    memory_limit=memory_limit,
-                    should_vacuum=is_vacuum_due,
-                    step=step,
-                )
+                steps = job.run(lake, **options, should_vacuum=is_vacuum_due, step=step)
                 show(steps if metrics is None else metrics.counted(steps), settings.as_json)
                 vacuumed_at = time.monotonic() if is_vacuum_due else vacuumed_at
                 # As found before: what workers appended meanwhile, and our own commits, are looked at once more.
