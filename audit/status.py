@@ -77,6 +77,7 @@ class Status:
         newest_broker_time: of silver's rows; now less this is the freshness.
         newest_event_time: of silver's rows; the client's clock, so it may lie in the future.
         null_partition_rows: silver rows without a usable event time.
+        reopened_dates: dates of silver that got rows more than a day after they had ended, oldest first.
         quarantine_share: quarantine's rows among silver's and quarantine's; None without any.
         reasons: (reason, rows), most frequent first.
         sources: sorted.
@@ -86,6 +87,7 @@ class Status:
     newest_broker_time: dt.datetime | None
     newest_event_time: dt.datetime | None
     null_partition_rows: int
+    reopened_dates: tuple[dt.date, ...]
     quarantine_share: float | None
     reasons: tuple[tuple[str, int], ...]
     sources: tuple[SourceStatus, ...]
@@ -147,6 +149,7 @@ def read_status(lake: Lake, client_options: Mapping[str, Any] | None = None) -> 
         newest_broker_time=_max(silver, "max.broker_timestamp"),
         newest_event_time=_max(silver, "max.event_timestamp"),
         null_partition_rows=_null_partition_rows(silver),
+        reopened_dates=_reopened_dates(silver),
         quarantine_share=rows["quarantine"] / total if total else None,
         reasons=_reasons(lake, handles["quarantine"]) if rows["quarantine"] else (),
         sources=_sources(lake, handles, client_options),
@@ -179,6 +182,13 @@ def _null_partition_rows(silver: pa.Table) -> int:
     if "partition.event_date" not in silver.column_names or "num_records" not in silver.column_names:
         return 0
     return pc.sum(silver.filter(pc.is_null(silver["partition.event_date"]))["num_records"]).as_py() or 0
+
+
+def _reopened_dates(silver: pa.Table) -> tuple[dt.date, ...]:
+    if "max.ingest_timestamp" not in silver.column_names:
+        return ()
+    newest = zip(silver["partition.event_date"].to_pylist(), silver["max.ingest_timestamp"].to_pylist(), strict=True)
+    return tuple(sorted({date for date, came in newest if date and came and (came.date() - date).days >= 2}))
 
 
 def _gold_names(lake: Lake) -> list[str]:

@@ -11,6 +11,7 @@
 --   from_payload_rows     bigint  of these, repaired: event time from another field of the payload
 --   from_broker_rows      bigint  of these, repaired: event time from the broker
 --   late_rows             bigint  of these, reached the broker more than an hour after the event time
+--   reopened_rows         bigint  of these, came in more than a day after the date had ended: they reopened a closed date
 --   unknown_title_rows    bigint  of these, with a title that the catalogue lacks
 --   unknown_country_rows  bigint  of these, with a missing or unknown country
 --   unknown_device_rows   bigint  of these, with a missing or unknown device type
@@ -25,6 +26,7 @@ with judged as (
         count(*) filter (where event_date_source = 'payload') as from_payload_rows,
         count(*) filter (where event_date_source = 'broker') as from_broker_rows,
         count(*) filter (where broker_timestamp > event_timestamp + interval 1 hour) as late_rows,
+        count(*) filter (where ingest_timestamp >= event_date + interval 2 day) as reopened_rows,
         count(*) filter (where list_contains(warnings, 'unknown_title')) as unknown_title_rows,
         count(*) filter (where list_contains(warnings, 'unknown_country')) as unknown_country_rows,
         count(*) filter (where list_contains(warnings, 'unknown_device_type')) as unknown_device_rows,
@@ -54,6 +56,7 @@ select
     coalesce(from_payload_rows, 0) as from_payload_rows,
     coalesce(from_broker_rows, 0) as from_broker_rows,
     coalesce(late_rows, 0) as late_rows,
+    coalesce(reopened_rows, 0) as reopened_rows,
     coalesce(unknown_title_rows, 0) as unknown_title_rows,
     coalesce(unknown_country_rows, 0) as unknown_country_rows,
     coalesce(unknown_device_rows, 0) as unknown_device_rows,

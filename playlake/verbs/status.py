@@ -59,6 +59,7 @@ def to_json(status: Status, now: dt.datetime) -> dict[str, Any]:
         "newest_broker_time": _iso(status.newest_broker_time),
         "newest_event_time": _iso(status.newest_event_time),
         "null_partition_rows": status.null_partition_rows,
+        "reopened_dates": [str(date) for date in status.reopened_dates],
         "quarantine_share": status.quarantine_share,
         "quarantine_reasons": dict(status.reasons),
         "tables": [
@@ -107,6 +108,9 @@ def _facts(status: Status, now: dt.datetime) -> Table:
     grid.add_row("freshness", _ago(status.newest_broker_time, now, "since the newest record in silver"))
     grid.add_row("newest event", _ago(status.newest_event_time, now, "ago, by its client's clock"))
     grid.add_row("null partition", f"{status.null_partition_rows:,} rows")
+    if status.reopened_dates:
+        number, last = len(status.reopened_dates), status.reopened_dates[-1]
+        grid.add_row("reopened", f"{number:,} dates got rows a day or more after their end, last {last}")
     grid.add_row("quarantined", "-" if share is None else f"{share:.2%}")
     if any(entry.lag is not None for entry in status.sources):
         grid.add_row("lag", f"{sum(entry.lag or 0 for entry in status.sources):,} offsets")

@@ -239,6 +239,7 @@ def test_the_scorecard_counts_by_event_date_and_by_ingest_date(tmp_path):
             lakes.silver(country=None, warnings=["unknown_country", "unknown_device_type"], quality_score=0.7),
             lakes.silver(broker="2026-11-21T13:00:00"),
             lakes.silver(broker="2026-11-21T13:00:01"),
+            lakes.silver(broker="2026-11-22T23:59:58", ingest="2026-11-23T00:00:00"),
             lakes.undated(client_ts="2026-11-21T12:00:00", broker=f"{NEXT}T09:00:00"),
             lakes.undated(broker=f"{NEXT}T09:00:00"),
             lakes.undated(broker=None, ingest=f"{NEXT}T09:00:00"),
@@ -247,14 +248,14 @@ def test_the_scorecard_counts_by_event_date_and_by_ingest_date(tmp_path):
     lakes.append(lake, "quarantine", [lakes.refused(ingest=f"{NEXT}T09:00:00"), lakes.refused()])
     refresh(lake)
     assert [
-        (DAY, 5, 0, 0, 0, 1, 1, 1, 1, 2, 4.4 / 5, 0, 1),
-        (NEXT, 0, 0, 0, 0, 0, 0, 0, 0, 0, None, 3, 1),
+        (DAY, 6, 0, 0, 0, 2, 1, 1, 1, 1, 2, 5.4 / 6, 0, 1),
+        (NEXT, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, None, 3, 1),
     ] == table(lake, "quality_scorecard")
     repair(lake)
     refresh(lake)
     assert [
-        (DAY, 6, 0, 1, 0, 2, 1, 1, 1, 3, 5.1 / 6, 0, 1),
-        (NEXT, 1, 0, 0, 1, 0, 0, 0, 0, 1, 0.7, 1, 1),
+        (DAY, 7, 0, 1, 0, 3, 1, 1, 1, 1, 3, 6.1 / 7, 0, 1),
+        (NEXT, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0.7, 1, 1),
     ] == table(lake, "quality_scorecard")
 
 

@@ -19,6 +19,7 @@ from schemas.tables import BRONZE
 from sink.lake import Lake
 from sink.positions import Source
 from sink.writer import LakeWriter
+from tests import lakes
 from tests.records import NOW, TOPIC, processed, records, source
 
 
@@ -122,9 +123,19 @@ def test_gold_tables_that_are_there_are_told(lake: Lake) -> None:
 
 def test_an_empty_lake_has_a_status(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
     LakeWriter(lake)
-    assert Status(read_status(lake).tables, None, None, 0, None, (), ()) == read_status(lake)
+    assert Status(read_status(lake).tables, None, None, 0, (), None, (), ()) == read_status(lake)
     assert 0 == main(["status", "--lake", lake.uri])
     assert "quarantined" in capsys.readouterr().out
+
+
+def test_dates_that_got_rows_long_after_their_end_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lake = lakes.make(tmp_path)
+    in_time = lakes.silver(at="2026-11-20T23:59:00", ingest="2026-11-21T23:59:59")
+    too_late = lakes.silver(at="2026-11-19T12:00:00", ingest="2026-11-21T00:00:00")
+    lakes.append(lake, "silver", [in_time, too_late, lakes.undated(ingest="2026-12-01T00:00:00")])
+    assert (dt.date(2026, 11, 19),) == read_status(lake).reopened_dates
+    assert 0 == main(["status", "--lake", lake.uri])
+    assert "1 dates got rows a day or more after their end, last 2026-11-19" in capsys.readouterr().out
 
 
 def test_the_answer_for_programs_has_the_same_numbers(lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
@@ -145,6 +156,7 @@ def test_a_narrow_terminal_keeps_every_number_whole(lake: Lake) -> None:
         NOW,
         NOW,
         1234567,
+        (NOW.date(),) * 123,
         0.0123,
         (("out_of_range:playhead_s", 1234567),),
         tuple(type(each)(Source("t", "-", 3), 1234567890, 123456, 1234567890) for each in status.sources),
