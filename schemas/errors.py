@@ -3,7 +3,8 @@
     PlaylakeError                 one line for a person: what, where, what to do
     ├── TransientError            the world is away for now: wait with jitter, readiness false meanwhile
     │   ├── BrokerUnavailable     no answer from the broker
-    │   └── StoreUnavailable      no answer from the disk or the object store
+    │   ├── StoreUnavailable      no answer from the disk or the object store
+    │   └── RegistryUnavailable   no answer from the schema registry
     └── TerminalError             waiting will not mend it: stop, exit code 2
         ├── ConfigError           a flag, a variable or a file of the user's is wrong
         ├── LakeNotFound          there is no lake at that URI
@@ -11,6 +12,7 @@
         ├── TopicNotFound         the broker has no such topic
         ├── TopicRecreated        the topic's id is not the one whose records the lake holds
         ├── OffsetsGone           the topic no longer has records that the lake needs next
+        ├── SchemaRefused         the schema registry does not take a schema
         ├── FenceLost             another writer claimed a Kafka partition that this one was writing
         ├── CommitConflict        a table kept being changed by others while one commit was tried again
         ├── RewriteMismatch       a repair or dedupe put back other rows than it took out; it was taken back at once
@@ -39,6 +41,10 @@ class StoreUnavailable(TransientError):
     """The disk or the object store did not answer, or answered that it can't serve now."""
 
 
+class RegistryUnavailable(TransientError):
+    """The schema registry did not answer, or answered that it can't serve now."""
+
+
 class TerminalError(PlaylakeError):
     """Waiting will not mend it. The process stops with exit code 2 and acknowledges nothing more."""
 
@@ -65,6 +71,10 @@ class TopicRecreated(TerminalError):
 
 class OffsetsGone(TerminalError):
     """The topic no longer has the records that the lake needs next: they expired or were truncated."""
+
+
+class SchemaRefused(TerminalError):
+    """The schema registry does not take a schema, as a rule because it does not fit the subject's earlier ones."""
 
 
 class FenceLost(TerminalError):

@@ -37,6 +37,7 @@ from schemas.errors import (
     TopicRecreated,
     TransientError,
 )
+from schemas.wire import Registry
 from sink import positions
 from sink.lake import Lake
 from sink.positions import Source
@@ -44,6 +45,7 @@ from sink.writer import Flushed, LakeWriter
 from stream_app.broker import Topic
 from stream_app.catalogue import WatchedCatalogue
 from stream_app.generations import TopicWatch, require_known_topic
+from stream_app.known_schemas import KnownSchemas
 from stream_app.patience import Patience
 from stream_app.pipeline import Limits, Pipeline
 from stream_app.process import Processor
@@ -70,6 +72,7 @@ class WorkerSettings:
         catalogue: CSV of titles.
         group: consumer group; workers of one group share the Kafka partitions.
         limits: when to flush and how much to hold.
+        registry: of the schemas of Avro records; without one these are quarantined.
         until_caught_up: stop once the topic's end offsets are in the lake.
         accept_new_topic: read a topic that was deleted and made again, from its beginning, where the lake holds records
             of the former one; without it that is an error.
@@ -84,6 +87,7 @@ class WorkerSettings:
     catalogue: Path
     group: str
     limits: Limits = field(default_factory=Limits)
+    registry: Registry | None = None
     until_caught_up: bool = False
     accept_new_topic: bool = False
     wait_for_store: bool = False
@@ -164,6 +168,7 @@ class Worker:
             processor,
             catalogue,
             settings.limits,
+            schemas=KnownSchemas(settings.registry),
             on_flushed=lambda flushed: self._soon(self._flushed, flushed),
             on_room=lambda: self._soon(self._room_made),
             on_failure=lambda error: self._soon(self.failed, error),

@@ -20,10 +20,11 @@ from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 
-from schemas.errors import FenceLost, StoreUnavailable
+from schemas.errors import FenceLost, RegistryUnavailable, TransientError
 from sink.positions import Source
 from sink.writer import Flushed, LakeWriter
 from stream_app.catalogue import WatchedCatalogue
+from stream_app.known_schemas import KnownSchemas
 from stream_app.patience import Patience
 from stream_app.process import Processor
 
@@ -81,6 +82,7 @@ class Pipeline:
         catalogue: WatchedCatalogue,
         limits: Limits,
         *,
+        schemas: KnownSchemas,
         on_flushed: Callable[[Flushed], None],
         on_room: Callable[[], None],
         on_failure: Callable[[BaseException], None],
@@ -93,6 +95,7 @@ class Pipeline:
             processor: used by the processing thread only from now on, and closed when that ends.
             catalogue: looked at about once a second while batches come.
             limits: when to flush and how much to hold.
+            schemas: of Avro records; asked before a batch is processed, and waited for.
             on_flushed: called in the writing thread after each flush that did something; acknowledge only there.
             on_room: called in the writing thread after a flush, when `has_room` may have become true.
             on_failure: called once, in the thread that failed, with an error that waiting will not mend (a
@@ -103,6 +106,7 @@ class Pipeline:
         self._writer = writer
         self._processor = processor
         self._catalogue = catalogue
+        self._schemas = schemas
         self._limits = limits
         self._flush_bytes = min(limits.flush_bytes, limits.max_in_flight_bytes)  # once full, nothing more comes
         self._on_flushed = on_flushed
@@ -118,6 +122,7 @@ class Pipeline:
         self._failure: BaseException | None = None
         self._next_catalogue_check = 0.0
         self._patiently = Patience(self._give_up)
+        self._ask_registry = Patience(self._give_up, RegistryUnavailable, "the schema registry")
         self._threads = [
             threading.Thread(target=self._guard, args=(loop,), name=name, daemon=True)
             for name, loop in (("process", self._process), ("write", self._write))
@@ -129,9 +134,9 @@ class Pipeline:
             thread.start()
 
     @property
-    def store_trouble(self) -> StoreUnavailable | None:
-        """Why the store is being waited for; None while it answers."""
-        return self._patiently.trouble
+    def trouble(self) -> TransientError | None:
+        """Why the store or the schema registry is being waited for; None while both answer."""
+        return self._patiently.trouble or self._ask_registry.trouble
 
     @property
     def in_flight_bytes(self) -> int:
@@ -267,7 +272,8 @@ class Pipeline:
             if self._catalogue.reload_if_changed():
                 self._processor.use_titles(self._catalogue.titles)
         records = pa.concat_tables([batch.records for batch in batches])
-        processed = self._processor(records)
+        schemas = self._ask_registry(lambda: self._schemas.used_in(records))
+        processed = self._processor(records, schemas)
         return _Rows(records, processed.silver, processed.quarantine, batches[0].submitted_at)
 
     def _pass_on(self, item: _Rows | _Command) -> None:

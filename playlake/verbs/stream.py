@@ -7,9 +7,9 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from playlake.broker import client_options
 from playlake.settings import Duration, Size, VerbSettings
@@ -39,6 +39,13 @@ class Settings(VerbSettings):
         False, description="the topic was deleted and made again: read the new one too, from its beginning"
     )
     catalogue: Path | None = Field(None, description="CSV of titles (Netflix-titles layout); default: the small one")
+    format: Literal["json", "avro"] = Field(
+        "json", description="what the topic holds; avro needs --schema-registry and reads JSON on the same topic, too"
+    )
+    schema_registry: str | None = Field(
+        None, description="http(s)://HOST:PORT[/PATH], a folder of schemas, or mock://; with it Avro is read, too"
+    )
+    registry_option: list[str] = Field([], description="schema registry client's setting, such as ssl.ca.location=FILE")
     group: str = Field("playlake", description="consumer group")
     flush_bytes: Size = Field(32 << 20, description="flush at once when this much is buffered; default: 32MiB")
     max_in_flight_bytes: Size = Field(
@@ -51,9 +58,16 @@ class Settings(VerbSettings):
     # `as_json` on the command line is --json, as for every verb
     as_json: bool = Field(False, alias="json", description="print the final report as one JSON object")
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> Settings:
+        if self.format == "avro" and self.schema_registry is None:
+            raise ValueError("--format avro needs --schema-registry URL, a folder of schemas, or mock://")
+        return self
+
 
 def run(settings: Settings) -> int:
     """Run a worker; see `Settings`."""
+    from playlake.registry import open_registry
     from sink.faults import VARIABLE, fault_point
     from sink.lake import Lake
     from stream_app.catalogue import read_titles, shipped_catalogue
@@ -63,6 +77,7 @@ def run(settings: Settings) -> int:
     lake = Lake.at(settings.lake)
     catalogue = settings.catalogue or shipped_catalogue()
     read_titles(catalogue)
+    registry = open_registry(settings.schema_registry, settings.registry_option) if settings.schema_registry else None
 
     from stream_app.app import WorkerSettings, run_worker
     from stream_app.broker import inspect_topic, wait_for_topic
@@ -81,6 +96,7 @@ def run(settings: Settings) -> int:
             catalogue=catalogue,
             group=settings.group,
             limits=Limits(settings.allowed_latency, settings.flush_bytes, settings.max_in_flight_bytes),
+            registry=registry,
             until_caught_up=settings.until_caught_up,
             accept_new_topic=settings.accept_new_topic,
             wait_for_store=settings.wait,

@@ -7,12 +7,15 @@ from concurrent.futures import Future
 import pyarrow as pa
 import pytest
 
-from schemas.errors import StoreUnavailable, TopicRecreated
+from schemas.errors import RegistryUnavailable, StoreUnavailable, TopicRecreated
+from schemas.wire import Registry
 from sink.lake import Lake
 from sink.writer import Flushed, LakeWriter
 from stream_app.catalogue import WatchedCatalogue, shipped_catalogue
+from stream_app.known_schemas import KnownSchemas
 from stream_app.pipeline import Limits, Pipeline
 from stream_app.process import Processor
+from tests.avro import avro_bytes, schema_text
 from tests.lake_contents import positions_of
 from tests.records import event_bytes, records, source
 
@@ -29,6 +32,7 @@ class Harness:
         limits: Limits,
         writer: LakeWriter | None = None,
         before_flush: Callable[[Callable[[], bool]], None] | None = None,
+        registry: Registry | None = None,
     ) -> None:
         catalogue = WatchedCatalogue(shipped_catalogue())
         self.lake = lake
@@ -40,6 +44,7 @@ class Harness:
             Processor(catalogue.titles, pa.table({"code": ["DE"], "region": ["Europe"]})),
             catalogue,
             limits,
+            schemas=KnownSchemas(registry),
             on_flushed=self._on_flushed,
             on_room=lambda: None,
             on_failure=self.failure.set_result,
@@ -153,7 +158,7 @@ def test_a_store_that_is_away_is_waited_for(harness, tmp_path):
     h.claim()
     h.submit(0, 5)
     h.pipeline.flush().result(WAIT_S)
-    assert h.pipeline.store_trouble is None
+    assert h.pipeline.trouble is None
     assert [(0, n) for n in range(5)] == positions_of(h.lake, "silver")
 
 
@@ -206,4 +211,38 @@ def test_nothing_is_written_when_the_check_before_a_flush_fails(harness):
         h.pipeline.flush().result(WAIT_S)
     assert isinstance(h.failure.result(WAIT_S), TopicRecreated)
     assert not h.pipeline.stop(flush=True, timeout_s=WAIT_S)
+    assert [] == positions_of(h.lake, "bronze")
+
+
+class AwayRegistry:
+    """A registry that is away for the first questions."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+
+    def find(self, schema_id: int) -> str | None:
+        if self.failures:
+            self.failures -= 1
+            raise RegistryUnavailable("the schema registry does not answer")
+        return schema_text()
+
+    def register(self, subject: str, schema: str) -> int:
+        raise AssertionError("a worker registers nothing")
+
+
+def test_a_registry_that_is_away_is_waited_for_before_the_batch_is_processed(harness):
+    h = harness(Limits(allowed_latency_s=NEVER_S), registry=AwayRegistry(2))
+    h.claim()
+    h.pipeline.submit(records([avro_bytes(0), event_bytes(1)]))
+    h.pipeline.flush().result(WAIT_S)
+    assert [(0, 0), (0, 1)] == positions_of(h.lake, "silver")
+    assert h.pipeline.trouble is None
+
+
+def test_a_worker_told_to_stop_does_not_wait_for_the_registry(harness):
+    h = harness(Limits(allowed_latency_s=NEVER_S), registry=AwayRegistry(10**9))
+    h.claim()
+    h.pipeline.submit(records([avro_bytes(0)]))
+    assert not h.pipeline.stop(flush=True, timeout_s=0.3)
+    assert isinstance(h.failure.result(WAIT_S), RegistryUnavailable)
     assert [] == positions_of(h.lake, "bronze")
