@@ -84,6 +84,9 @@ class FolderRegistry:
             if self._write(schema_id, schema):
                 return schema_id
 
+    def close(self) -> None:
+        """Do nothing: no file stays open."""
+
     def _write(self, schema_id: int, schema: str) -> bool:
         try:
             with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=self._folder, suffix=".tmp") as file:
@@ -125,6 +128,10 @@ class RemoteRegistry:
             lambda: self._client.register_schema(self._subject or subject, Schema(schema, "AVRO"))
         )
         return schema_id
+
+    def close(self) -> None:
+        """See `Registry`."""
+        self._client.close()
 
     def _ask(self, question: Callable[[], Any], no_answer: tuple[int, ...] = ()) -> Any:
         import httpx2

@@ -41,6 +41,9 @@ class Registry(Protocol):
             SchemaRefused: the registry does not take it.
         """
 
+    def close(self) -> None:
+        """Let go of connections; nothing is asked after it."""
+
 
 def frame(schema_id: int, datum: bytes) -> bytes:
     """Return a datum with its header."""

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -151,8 +151,8 @@ def _avro_sink(settings: Settings, sink: Sink) -> Sink:
     from producer import AvroSink
 
     schema = json.dumps(avro_schema())
-    registry = open_registry(settings.schema_registry or "", settings.registry_option)
-    return AvroSink(sink, schema, registry.register(f"{settings.topic}-value", schema))
+    with closing(open_registry(settings.schema_registry or "", settings.registry_option)) as registry:
+        return AvroSink(sink, schema, registry.register(f"{settings.topic}-value", schema))
 
 
 @contextmanager

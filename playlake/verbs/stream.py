@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -88,23 +89,24 @@ def run(settings: Settings) -> int:
         topic = wait_for_topic(options, settings.topic, lambda reason: log.warning("waiting: %s", reason))
     else:
         topic = inspect_topic(options, settings.topic)
-    report = run_worker(
-        WorkerSettings(
-            client_options=options,
-            topic=topic,
-            lake=lake,
-            catalogue=catalogue,
-            group=settings.group,
-            limits=Limits(settings.allowed_latency, settings.flush_bytes, settings.max_in_flight_bytes),
-            registry=registry,
-            until_caught_up=settings.until_caught_up,
-            accept_new_topic=settings.accept_new_topic,
-            wait_for_store=settings.wait,
-            web_port=settings.web_port,
-            web_bind=settings.web_bind,
-        ),
-        step=fault_point(os.environ.get(VARIABLE)),
-    )
+    with closing(registry) if registry is not None else nullcontext():
+        report = run_worker(
+            WorkerSettings(
+                client_options=options,
+                topic=topic,
+                lake=lake,
+                catalogue=catalogue,
+                group=settings.group,
+                limits=Limits(settings.allowed_latency, settings.flush_bytes, settings.max_in_flight_bytes),
+                registry=registry,
+                until_caught_up=settings.until_caught_up,
+                accept_new_topic=settings.accept_new_topic,
+                wait_for_store=settings.wait,
+                web_port=settings.web_port,
+                web_bind=settings.web_bind,
+            ),
+            step=fault_point(os.environ.get(VARIABLE)),
+        )
     records = report.rows["silver"] + report.rows["quarantine"]
     rate = records / report.seconds if report.seconds else 0.0
     if settings.as_json:

@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -58,7 +59,8 @@ def test_a_worker_waits_for_its_registry_and_an_id_it_lacks_is_quarantined(
     worker = workers.start(ledger.topic, lake, "--until-caught-up", "--schema-registry", registry_to_start.url)
     worker.wait_for("waiting: the schema registry .* does not answer")
     registry_to_start.start()
-    schema_id = open_registry(registry_to_start.url).register("playback-value", schema_text())
+    with closing(open_registry(registry_to_start.url)) as registry:
+        schema_id = registry.register("playback-value", schema_text())
     assert 1 == schema_id, "the id that the records were sent with"
     assert 0 == worker.exit_code(100), worker.log
     assert {"bronze": 3, "silver": 2, "quarantine": 1}.items() <= worker.report.items()
@@ -67,12 +69,15 @@ def test_a_worker_waits_for_its_registry_and_an_id_it_lacks_is_quarantined(
 
 
 def test_what_the_registry_answers_is_told_apart(registry: Apicurio) -> None:
-    ours = open_registry(registry.url)
-    assert ours.find(4711) is None
-    schema_id = ours.register("playback-value", schema_text())
-    assert schema_id == ours.register("playback-value", schema_text())
-    assert json.loads(schema_text()) == json.loads(ours.find(schema_id) or "")
-    with pytest.raises(SchemaRefused):
-        ours.register("playback-value", "no schema")
-    with pytest.raises(ConfigError, match="check the path"):
-        open_registry(registry.url + "/nowhere").find(1)
+    with closing(open_registry(registry.url)) as ours:
+        assert ours.find(4711) is None
+        schema_id = ours.register("playback-value", schema_text())
+        assert schema_id == ours.register("playback-value", schema_text())
+        assert json.loads(schema_text()) == json.loads(ours.find(schema_id) or "")
+        with pytest.raises(SchemaRefused):
+            ours.register("playback-value", "no schema")
+    with (
+        closing(open_registry(registry.url + "/nowhere")) as nowhere,
+        pytest.raises(ConfigError, match="check the path"),
+    ):
+        nowhere.find(1)
