@@ -13,6 +13,8 @@
         ├── TopicRecreated        the topic's id is not the one whose records the lake holds
         ├── OffsetsGone           the topic no longer has records that the lake needs next
         ├── SchemaRefused         the schema registry does not take a schema
+        ├── RuleBroken            a record broke a rule whose action is to stop
+        ├── OverBudget            more records of a flush are bad than a rule set allows; nothing of it was written
         ├── FenceLost             another writer claimed a Kafka partition that this one was writing
         ├── CommitConflict        a table kept being changed by others while one commit was tried again
         ├── RewriteMismatch       a repair or dedupe put back other rows than it took out; it was taken back at once
@@ -75,6 +77,14 @@ class OffsetsGone(TerminalError):
 
 class SchemaRefused(TerminalError):
     """The schema registry does not take a schema, as a rule because it does not fit the subject's earlier ones."""
+
+
+class RuleBroken(TerminalError):
+    """A record broke a rule whose action is to stop the worker. Nothing of its batch was written."""
+
+
+class OverBudget(TerminalError):
+    """More of a flush's records are bad than the rules allow. Nothing of the flush was written."""
 
 
 class FenceLost(TerminalError):

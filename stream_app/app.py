@@ -43,12 +43,14 @@ from sink.lake import Lake
 from sink.positions import Source
 from sink.writer import Flushed, LakeWriter
 from stream_app.broker import Topic
+from stream_app.budgets import Budgets
 from stream_app.catalogue import WatchedCatalogue
 from stream_app.generations import TopicWatch, require_known_topic
 from stream_app.known_schemas import KnownSchemas
 from stream_app.patience import Patience
 from stream_app.pipeline import Limits, Pipeline
 from stream_app.process import Processor
+from stream_app.rules import RuleSet
 from stream_app.transport import Consumer, Transport
 
 _START_TIMEOUT_S: Final = 5.0
@@ -73,6 +75,8 @@ class WorkerSettings:
         group: consumer group; workers of one group share the Kafka partitions.
         limits: when to flush and how much to hold.
         registry: of the schemas of Avro records; without one these are quarantined.
+        rules: the lake's own, with their budgets.
+        accept_over_budget: go on where a flush is over a budget.
         until_caught_up: stop once the topic's end offsets are in the lake.
         accept_new_topic: read a topic that was deleted and made again, from its beginning, where the lake holds records
             of the former one; without it that is an error.
@@ -88,6 +92,8 @@ class WorkerSettings:
     group: str
     limits: Limits = field(default_factory=Limits)
     registry: Registry | None = None
+    rules: RuleSet = field(default_factory=RuleSet)
+    accept_over_budget: bool = False
     until_caught_up: bool = False
     accept_new_topic: bool = False
     wait_for_store: bool = False
@@ -101,6 +107,7 @@ class WorkerReport:
 
     Attributes:
         rows: per table, rows committed.
+        broken: per rule, how many committed records broke it.
         flushes: how many flushes committed something.
         seconds: from the first batch to the last flush.
         interrupted: whether a signal stopped it.
@@ -108,6 +115,7 @@ class WorkerReport:
     """
 
     rows: dict[str, int] = field(default_factory=lambda: {"bronze": 0, "silver": 0, "quarantine": 0})
+    broken: dict[str, int] = field(default_factory=dict)
     flushes: int = 0
     seconds: float = 0.0
     interrupted: bool = False
@@ -132,7 +140,7 @@ def run_worker(settings: WorkerSettings, *, step: Callable[[str], None] | None =
     )
     catalogue = WatchedCatalogue(settings.catalogue)
     regions = pa.Table.from_pylist([{"code": country.code, "region": country.region} for country in countries()])
-    processor = Processor(catalogue.titles, regions)
+    processor = Processor(catalogue.titles, regions, settings.rules)
     settings.lake.filesystem()  # loads s3fs now: that takes a second or more, for which the first flush would wait
     writer = patiently(lambda: LakeWriter(settings.lake, step=step), for_s=for_s)
     with tempfile.TemporaryDirectory(prefix="playlake-worker-") as folder:  # Faust wants one; it stays empty
@@ -163,12 +171,14 @@ class Worker:
         self._error: BaseException | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._topic_watch = TopicWatch(settings.client_options, settings.topic)
+        self._budgets = Budgets(settings.rules, accept=settings.accept_over_budget)
         self._pipeline = Pipeline(
             writer,
             processor,
             catalogue,
             settings.limits,
             schemas=KnownSchemas(settings.registry),
+            budgets=self._budgets,
             on_flushed=lambda flushed: self._soon(self._flushed, flushed),
             on_room=lambda: self._soon(self._room_made),
             on_failure=lambda error: self._soon(self.failed, error),
@@ -267,6 +277,7 @@ class Worker:
         for name, rows in flushed.rows.items():
             self._report.rows[name] += rows
         self._report.flushes += 1
+        self._report.broken = dict(self._budgets.totals)
         if self._first_batch_at is not None:
             self._report.seconds = time.monotonic() - self._first_batch_at
         for source, last in flushed.done.items():

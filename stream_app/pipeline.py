@@ -23,6 +23,7 @@ import pyarrow as pa
 from schemas.errors import FenceLost, RegistryUnavailable, TransientError
 from sink.positions import Source
 from sink.writer import Flushed, LakeWriter
+from stream_app.budgets import Budgets
 from stream_app.catalogue import WatchedCatalogue
 from stream_app.known_schemas import KnownSchemas
 from stream_app.patience import Patience
@@ -62,6 +63,7 @@ class _Rows:
     records: pa.Table
     silver: pa.Table
     quarantine: pa.Table
+    broken: tuple[int, ...]
     submitted_at: float
 
 
@@ -83,6 +85,7 @@ class Pipeline:
         limits: Limits,
         *,
         schemas: KnownSchemas,
+        budgets: Budgets,
         on_flushed: Callable[[Flushed], None],
         on_room: Callable[[], None],
         on_failure: Callable[[BaseException], None],
@@ -96,6 +99,7 @@ class Pipeline:
             catalogue: looked at about once a second while batches come.
             limits: when to flush and how much to hold.
             schemas: of Avro records; asked before a batch is processed, and waited for.
+            budgets: of the processor's rules; asked before a flush, which they may refuse.
             on_flushed: called in the writing thread after each flush that did something; acknowledge only there.
             on_room: called in the writing thread after a flush, when `has_room` may have become true.
             on_failure: called once, in the thread that failed, with an error that waiting will not mend (a
@@ -107,6 +111,7 @@ class Pipeline:
         self._processor = processor
         self._catalogue = catalogue
         self._schemas = schemas
+        self._budgets = budgets
         self._limits = limits
         self._flush_bytes = min(limits.flush_bytes, limits.max_in_flight_bytes)  # once full, nothing more comes
         self._on_flushed = on_flushed
@@ -274,7 +279,7 @@ class Pipeline:
         records = pa.concat_tables([batch.records for batch in batches])
         schemas = self._ask_registry(lambda: self._schemas.used_in(records))
         processed = self._processor(records, schemas)
-        return _Rows(records, processed.silver, processed.quarantine, batches[0].submitted_at)
+        return _Rows(records, processed.silver, processed.quarantine, processed.broken, batches[0].submitted_at)
 
     def _pass_on(self, item: _Rows | _Command) -> None:
         while True:
@@ -301,6 +306,7 @@ class Pipeline:
                     return
             else:
                 self._writer.add(item.records, item.silver, item.quarantine)
+                self._budgets.add(item.records.num_rows, item.quarantine.num_rows, item.broken)
                 self._buffered_bytes += item.records.nbytes
                 if flush_at is None:
                     flush_at = item.submitted_at + self._limits.allowed_latency_s
@@ -322,9 +328,11 @@ class Pipeline:
                 command.answer.set_result(result)
 
     def _flush(self) -> None:
+        self._budgets.require_within()
         if self._before_flush is not None and not self._writer.is_empty:
             self._before_flush(self._give_up.is_set)
         flushed = self._patiently(self._writer.flush)
+        self._budgets.flushed()
         with self._lock:
             self._in_flight_bytes -= self._buffered_bytes
         self._buffered_bytes = 0

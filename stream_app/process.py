@@ -9,6 +9,7 @@ bad, every reason why.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from types import MappingProxyType
@@ -21,17 +22,19 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from schemas.avro_columns import AvroDecoder
+from schemas.errors import RuleBroken
 from schemas.tables import POSITION, QUARANTINE, RECORDS, SILVER
 from schemas.wire import NOT_AVRO, schema_ids
 from stream_app.formats import AVRO_BATCH, JSON_BATCH, Schemas, avro_batch, json_batch
+from stream_app.rules import CODE, RuleSet
 
 _SQL: Final = {
     name: files("stream_app").joinpath(f"{name}.sql").read_text(encoding="utf-8")
     for name in ("parse_json", "parse_avro", "process", "faults")
 }
 
-RULE_SET: Final = "builtin-" + hashlib.sha256("".join(_SQL.values()).encode()).hexdigest()[:12]
-"""Version of the rules, kept with every quarantined row: it changes whenever the SQL does."""
+BUILT_IN: Final = "builtin-" + hashlib.sha256("".join(_SQL.values()).encode()).hexdigest()[:12]
+"""Version of what process.sql checks itself, kept with every quarantined row: it changes whenever the SQL does."""
 
 _FROM_RECORD: Final = (*(field.name for field in POSITION), "broker_timestamp", "ingest_timestamp")
 
@@ -44,22 +47,27 @@ class Processed:
         silver: columns of `SILVER`, ordered by event date (nulls last), then as in the batch: so each lake partition is
             one slice. Text and lists of text from the catalogue are dictionary-encoded.
         quarantine: schema `QUARANTINE`, ordered as in the batch.
+        broken: for each of the lake's rules, how many records broke it.
     """
 
     silver: pa.Table
     quarantine: pa.Table
+    broken: tuple[int, ...] = ()
 
 
 class Processor:
     """The process step with its reference data loaded. Not for use from two threads at once."""
 
-    def __init__(self, titles: pa.Table, countries: pa.Table) -> None:
+    def __init__(self, titles: pa.Table, countries: pa.Table, rules: RuleSet | None = None) -> None:
         """Load reference data.
 
         Args:
             titles: schema `stream_app.catalogue.TITLES`, unique `title_id`.
             countries: columns `code` (unique) and `region`.
+            rules: the lake's own; None for none.
         """
+        self._rules = rules or RuleSet()
+        self._rule_set = "+".join(filter(None, (BUILT_IN, self._rules.label)))
         self._con = duckdb.connect()
         self._con.execute("set threads = 1")  # the worker overlaps steps instead; one thread also keeps the rows' order
         self._con.execute("set TimeZone = 'UTC'")
@@ -69,8 +77,9 @@ class Processor:
         self._con.execute("create table countries as from given")
         self._regions = _Lookup(countries.select(["region"]))
         self.use_titles(titles)
-        self._json = _Format(self._con, "json", JSON_BATCH)
-        self._avro = _Format(self._con, "avro", AVRO_BATCH)
+        statements = {"process": self._rules.in_statement(_SQL["process"]), "faults": _SQL["faults"]}
+        self._json = _Format(self._con, "json", JSON_BATCH, statements)
+        self._avro = _Format(self._con, "avro", AVRO_BATCH, statements)
 
     def use_titles(self, titles: pa.Table) -> None:
         """Judge the next batches with this catalogue (schema as in `__init__`)."""
@@ -85,6 +94,9 @@ class Processor:
         Args:
             records: schema `RECORDS`, any number of rows, from any Kafka partitions, any bytes as values.
             schemas: what is known of the schema ids in there; an id that isn't is unknown.
+
+        Raises:
+            RuleBroken: a record broke a rule whose action is `fail`.
         """
         ids = schema_ids(records["value"].combine_chunks())
         judged = self._execute("process", records, ids, schemas)
@@ -93,13 +105,45 @@ class Processor:
         columns |= {name: records[name] for name in _FROM_RECORD}
         silver = pa.table([columns[name] for name in SILVER.names], SILVER.names)
         is_valid = judged["is_valid"].combine_chunks()
+        broken = judged["broken"].to_numpy()
+        counts = self._count(broken, records)
         silver = _by_date(silver, is_valid)
         if silver.num_rows == records.num_rows:
-            return Processed(silver, QUARANTINE.empty_table())
+            return Processed(silver, QUARANTINE.empty_table(), counts)
         is_bad = pc.invert(is_valid)
-        bad = records.filter(is_bad)
-        faults = self._execute("faults", bad, ids[is_bad.to_numpy(zero_copy_only=False)], schemas)
-        return Processed(silver, _quarantine(bad, faults))
+        bad, where = records.filter(is_bad), is_bad.to_numpy(zero_copy_only=False)
+        faults = self._with_rules(self._execute("faults", bad, ids[where], schemas), broken[where])
+        return Processed(silver, _quarantine(bad, faults, self._rule_set), counts)
+
+    def _count(self, broken: NDArray[np.uint64], records: pa.Table) -> tuple[int, ...]:
+        if not broken.any():
+            return (0,) * len(self._rules.rules)
+        counts = []
+        for place, rule in enumerate(self._rules.rules):
+            rows = np.flatnonzero(broken & np.uint64(1 << place))
+            if rule.action == "fail" and len(rows):
+                topic, _, kafka_partition, offset = (records[field.name][int(rows[0])].as_py() for field in POSITION)
+                raise RuleBroken(
+                    f"{topic}[{kafka_partition}]@{offset} breaks the rule {rule.name!r}, which stops the worker: "
+                    f"{rule.message}. Nothing of its batch was written: mend the record's source, or the rule's action"
+                )
+            counts.append(len(rows))
+        return tuple(counts)
+
+    def _with_rules(self, faults: pa.Table, broken: NDArray[np.uint64]) -> pa.Table:
+        """Return faults with the reasons and messages of broken rules."""
+        refusing = np.uint64(self._rules.bits("quarantine"))
+        rows = np.flatnonzero(broken & refusing)
+        if not len(rows):
+            return faults
+        reasons, details = faults["reasons"].to_pylist(), faults["detail"].to_pylist()
+        for row in rows.tolist():
+            hit = [rule for place, rule in enumerate(self._rules.rules) if int(broken[row] & refusing) >> place & 1]
+            reasons[row] = [f"{CODE}{rule.name}" for rule in hit]
+            details[row] = "; ".join(rule.message for rule in hit)
+        return pa.table(
+            {"reasons": pa.array(reasons, faults["reasons"].type), "detail": pa.array(details, pa.string())}
+        )
 
     def _execute(self, statement: str, records: pa.Table, ids: NDArray[np.int64], schemas: Schemas) -> pa.Table:
         """Return what a statement says of each record, in their order."""
@@ -148,12 +192,14 @@ class _Format:
     the moment.
     """
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema) -> None:
+    def __init__(
+        self, con: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, statements: Mapping[str, str]
+    ) -> None:
         self._con, self._name, self._schema = con, name, schema
         self._feed = _Feed(schema)  # holds no connection, or the two would keep each other alive
         con.register(f"{name}_batch", self._feed)
-        for statement in ("process", "faults"):
-            con.execute(f"prepare {statement}_{name} as {_SQL[f'parse_{name}']}{_SQL[statement]}")
+        for statement, sql in statements.items():
+            con.execute(f"prepare {statement}_{name} as {_SQL[f'parse_{name}']}{sql}")
 
     def __call__(self, statement: str, batch: pa.Table) -> pa.Table:
         self._feed.table = batch
@@ -211,10 +257,10 @@ def _with_payload(told: pa.Table, records: pa.Table, ids: NDArray[np.int64], sch
     return told.set_column(at, "raw_payload", pa.array(payloads, pa.string()))
 
 
-def _quarantine(records: pa.Table, faults: pa.Table) -> pa.Table:
+def _quarantine(records: pa.Table, faults: pa.Table, rule_set: str) -> pa.Table:
     columns = {name: records[name] for name in RECORDS.names if name != "headers"}
     columns["reasons"] = faults["reasons"]
     columns["detail"] = faults["detail"]
-    columns["rule_set"] = pa.repeat(RULE_SET, records.num_rows)
+    columns["rule_set"] = pa.repeat(rule_set, records.num_rows)
     columns["ingest_date"] = records["ingest_timestamp"].cast(pa.date32())
     return pa.table(columns).select(QUARANTINE.names).cast(QUARANTINE)

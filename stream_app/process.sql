@@ -76,6 +76,11 @@ judged as (
     from timed
     left join titles on timed.title_id = titles.title_id
     left join countries on timed.country = countries.code
+),
+
+-- The lake's own rules take this one's place (rules.py): `broken` has a bit for each, fields may be emptied.
+ruled as (
+    select *, 0::ubigint as broken, null::varchar[] as rule_warnings from judged
 )
 
 select
@@ -92,6 +97,7 @@ select
         / 100.0::double as quality_score,
     case
         when event_timestamp is null or not title_is_known or not country_is_known or not device_is_known
+            or rule_warnings is not null
             then list_filter(
                 [
                     case
@@ -105,7 +111,7 @@ select
                     case when not device_is_known then 'unknown_device_type' end
                 ],
                 lambda code: code is not null
-            )
+            ) || coalesce(rule_warnings, [])
         else []::varchar[]
     end as warnings,
     case when event_timestamp is null then 'null' else 'event_ts' end as event_date_source,
@@ -114,5 +120,6 @@ select
     -- cheaper than the cast, which asks a calendar of time zones
     case when event_timestamp is not null then date '1970-01-01' + floor(event_ts / 86400.0)::integer end as event_date,
     row_number,
-    is_valid
-from judged
+    is_valid,
+    broken
+from ruled

@@ -47,6 +47,12 @@ class Settings(VerbSettings):
         None, description="http(s)://HOST:PORT[/PATH], a folder of schemas, or mock://; with it Avro is read, too"
     )
     registry_option: list[str] = Field([], description="schema registry client's setting, such as ssl.ca.location=FILE")
+    rules: Path | None = Field(
+        None, description="TOML file of rules on top of the built-in ones; default: the shipped ones"
+    )
+    accept_over_budget: bool = Field(
+        False, description="go on where more records of a flush are bad than the rules' budgets allow"
+    )
     group: str = Field("playlake", description="consumer group")
     flush_bytes: Size = Field(32 << 20, description="flush at once when this much is buffered; default: 32MiB")
     max_in_flight_bytes: Size = Field(
@@ -72,12 +78,14 @@ def run(settings: Settings) -> int:
     from sink.faults import VARIABLE, fault_point
     from sink.lake import Lake
     from stream_app.catalogue import read_titles, shipped_catalogue
+    from stream_app.rules import read_rules, shipped_rules
 
     _set_up_logging(verbose=settings.verbose)
     options = client_options(settings.broker, settings.kafka_option)
     lake = Lake.at(settings.lake)
     catalogue = settings.catalogue or shipped_catalogue()
     read_titles(catalogue)
+    rules = read_rules(settings.rules) if settings.rules is not None else shipped_rules()
     registry = open_registry(settings.schema_registry, settings.registry_option) if settings.schema_registry else None
 
     from stream_app.app import WorkerSettings, run_worker
@@ -99,6 +107,8 @@ def run(settings: Settings) -> int:
                 group=settings.group,
                 limits=Limits(settings.allowed_latency, settings.flush_bytes, settings.max_in_flight_bytes),
                 registry=registry,
+                rules=rules,
+                accept_over_budget=settings.accept_over_budget,
                 until_caught_up=settings.until_caught_up,
                 accept_new_topic=settings.accept_new_topic,
                 wait_for_store=settings.wait,
@@ -110,12 +120,19 @@ def run(settings: Settings) -> int:
     records = report.rows["silver"] + report.rows["quarantine"]
     rate = records / report.seconds if report.seconds else 0.0
     if settings.as_json:
-        print(json.dumps({**report.rows, "flushes": report.flushes, "seconds": round(report.seconds, 3)}))
+        print(
+            json.dumps(
+                {**report.rows, "rules": report.broken, "flushes": report.flushes, "seconds": round(report.seconds, 3)}
+            )
+        )
     else:
         print(
             f"{records:,} events in {report.seconds:.1f} s ({rate:,.0f} events/s): {report.rows['silver']:,} silver, "
             f"{report.rows['quarantine']:,} quarantined, {report.flushes} flushes"
         )
+        for name, count in report.broken.items():
+            if count:
+                print(f"  rule {name}: {count:,}")
     if not report.is_flushed:
         raise TransientError(
             "stopped without the last flush, the store or the broker did not answer in time. Nothing is lost: "
