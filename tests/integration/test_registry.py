@@ -10,6 +10,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 
 from audit.verify import verify
 from playlake.registry import open_registry
@@ -20,6 +21,7 @@ from tests.broker import Broker
 from tests.ledger import Ledger, table_rows
 from tests.records import event_bytes
 from tests.registry import Apicurio
+from tests.schema_changes import CHANGES
 from tests.workers import PLAYLAKE, Workers
 
 pytestmark = pytest.mark.broker
@@ -81,3 +83,16 @@ def test_what_the_registry_answers_is_told_apart(registry: Apicurio) -> None:
         pytest.raises(ConfigError, match="check the path"),
     ):
         nowhere.find(1)
+
+
+def test_the_registry_judges_a_change_of_schema_as_we_do(registry: Apicurio) -> None:
+    told, ours = {}, {}
+    with SchemaRegistryClient({"url": registry.url}) as client:
+        for number, (name, (old, new, backward, forward)) in enumerate(CHANGES.items()):
+            for mode, expected in (("BACKWARD", backward), ("FORWARD", forward), ("FULL", backward and forward)):
+                subject = f"{mode}-{number}"
+                client.register_schema(subject, Schema(json.dumps(old), "AVRO"))
+                client.set_compatibility(subject, mode)
+                told[name, mode] = client.test_compatibility(subject, Schema(json.dumps(new), "AVRO"))
+                ours[name, mode] = expected
+    assert told == ours
