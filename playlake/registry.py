@@ -160,6 +160,7 @@ class RemoteRegistry:
 
 
 def _client(url: str, options: Iterable[str]) -> RemoteRegistry:
+    import httpx2
     from confluent_kafka.schema_registry import SchemaRegistryClient
 
     settings: dict[str, Any] = {"url": url, "max.retries": 0, "timeout": _TIMEOUT_S}
@@ -169,8 +170,9 @@ def _client(url: str, options: Iterable[str]) -> RemoteRegistry:
             raise ConfigError(f"--registry-option {option!r} is not of the form name=value")
         settings[name.strip()] = value.strip()
     try:
+        httpx2.URL(url)
         return RemoteRegistry(SchemaRegistryClient(settings), _shown(url))
-    except (ValueError, TypeError, OSError) as error:
+    except (httpx2.InvalidURL, ValueError, TypeError, OSError) as error:
         raise ConfigError(f"--schema-registry {_shown(url)}: {error}") from None
 
 

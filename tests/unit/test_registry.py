@@ -45,7 +45,9 @@ def test_the_mock_knows_each_version_of_the_event_under_its_number():
     assert registry.find(99) is None
 
 
-@pytest.mark.parametrize("location", ["no/such/folder", "ftp://host", "localhost:8081", "mock://other"])
+@pytest.mark.parametrize(
+    "location", ["no/such/folder", "ftp://host", "localhost:8081", "mock://other", "http://host:port"]
+)
 def test_what_is_no_registry_is_said_so(location):
     with pytest.raises(ConfigError, match="--schema-registry"):
         open_registry(location)
