@@ -5,11 +5,11 @@ ARGS ?=
 JOBS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fault mutations lint bench clean
+.PHONY: help demo test fault mutations compose-test lint bench sbom clean
 
 help: ## list the recipes
 	@echo "usage: make RECIPE [NAME=VALUE…]"; echo
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1  \t\2/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1  \t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 demo: ## everything once, nothing else installed (EVENTS=200000 LAKE=folder)
 	tools/run playlake demo --events $(EVENTS) $(if $(LAKE),--lake '$(LAKE)')
@@ -23,6 +23,9 @@ fault: ## the fault suite with 20 seeds each, for hours (ARGS='--seed 7' for one
 mutations: ## break the product in named ways, for each of which a fault test must fail (ARGS='epoch' for some)
 	tools/run --dev python -m tests.mutations $(ARGS)
 
+compose-test: ## the compose stack for real: kill a worker, scale, verify (ARGS='--keep' leaves it up)
+	tools/run --dev python -m tests.compose $(ARGS)
+
 lint: ## ruff, mypy, import rules
 	tools/run --dev ruff check .
 	tools/run --dev ruff format --check .
@@ -31,6 +34,9 @@ lint: ## ruff, mypy, import rules
 
 bench: ## worker and producer against the tuned loop, as ratios (ARGS='--events 2000000')
 	tools/run --dev python -m bench $(ARGS)
+
+sbom: ## what the image holds, as CycloneDX, on standard output
+	@uv export --frozen --quiet --no-dev --no-header --format cyclonedx1.5
 
 clean: ## remove the environments and caches; never a lake
 	rm -rf .venv .uv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -91,6 +91,36 @@ class Status:
     sources: tuple[SourceStatus, ...]
 
 
+@dataclass(frozen=True)
+class Sizes:
+    """How large a lake is, as far as the logs alone tell.
+
+    Attributes:
+        tables: bronze, silver, quarantine, then the gold tables there are.
+        null_partition_rows: silver rows without a usable event time.
+    """
+
+    tables: tuple[TableStatus, ...]
+    null_partition_rows: int
+
+
+def read_sizes(lake: Lake) -> Sizes:
+    """Read how large the lake is, from the logs alone.
+
+    Raises:
+        LakeNotFound, IncompatibleLake, StoreUnavailable: as `read_status`.
+    """
+    tables = []
+    null_partition_rows = 0
+    for name in (*TABLES, *_gold_names(lake)):
+        handle = lake.table(name)
+        statistics = pa.table(handle.get_add_actions(flatten=True))
+        tables.append(_table_status(name, handle, statistics))
+        if name == "silver":
+            null_partition_rows = _null_partition_rows(statistics)
+    return Sizes(tuple(tables), null_partition_rows)
+
+
 def read_status(lake: Lake, client_options: Mapping[str, Any] | None = None) -> Status:
     """Read how the lake is. Only the reasons of quarantine are read from data files.
 

@@ -196,7 +196,7 @@ def _commit(lake: Lake, candidate: Candidate, merged: list[AddAction], step: Cal
         [file for group in candidate.bins for file in group],
         merged,
         changes_data=False,
-        commit_properties={"playlake.compaction": f"{candidate.files} files to {len(merged)}"},
+        metadata={"playlake.compaction": f"{candidate.files} files to {len(merged)}"},
         before_commit=lambda: step("before compact"),
     )
     return version is not None

@@ -13,7 +13,6 @@ from importlib.resources import files
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 
@@ -69,30 +68,30 @@ def dedupe(
     Raises:
         LakeNotFound, IncompatibleLake, StoreUnavailable: as `Lake.table`.
         CommitConflict: other commits refused it at every attempt; nothing was dropped.
-        RewriteMismatch: what was committed was not what was planned; it was undone.
+        RewriteMismatch: what was written is not what was planned; nothing was changed.
     """
     looked_at: list[int] = [0]
 
-    def make_plan(handle: DeltaTable, before: dt.datetime | None) -> Plan | None:
+    def make_plan(handle: DeltaTable) -> Plan | None:
         dates = _dates_to_read(lake, handle)
         looked_at[0] = len(dates)
-        return _plan(lake, handle, dates, before, memory_limit) if dates else None
+        return _plan(lake, handle, dates, memory_limit) if dates else None
 
     rewrite_id = f"{_ID_PREFIX}{now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
     handle = lake.table("silver")
-    done = rewrite(lake, make_plan, what="dedupe", rewrite_id=rewrite_id, sets=None, step=step)
+    done = rewrite(lake, make_plan, what="dedupe", rewrite_id=rewrite_id, step=step)
     if done is None:
         if looked_at[0]:
             _remember(lake, handle)
         return Deduped(0, looked_at[0], None, 0)
-    return Deduped(done.plan.rows.num_rows, looked_at[0], done.version, done.attempts)
+    return Deduped(done.rows, looked_at[0], done.version, done.attempts)
 
 
 def count_repeats(lake: Lake, *, memory_limit: str = MEMORY_LIMIT) -> int:
     """Return how many rows a dedupe would drop now; changes nothing."""
     handle = lake.table("silver")
     dates = _dates_to_read(lake, handle)
-    plan = _plan(lake, handle, dates, None, memory_limit) if dates else None
+    plan = _plan(lake, handle, dates, memory_limit) if dates else None
     return plan.rows.num_rows if plan else 0
 
 
@@ -117,31 +116,18 @@ def _dates_to_read(lake: Lake, handle: DeltaTable) -> list[str]:
     return [date for date in existing if date in near]
 
 
-def _plan(
-    lake: Lake, handle: DeltaTable, dates: list[str], before: dt.datetime | None, memory_limit: str
-) -> Plan | None:
+def _plan(lake: Lake, handle: DeltaTable, dates: list[str], memory_limit: str) -> Plan | None:
     wanted = set(dates)
     near = [file.path for file in live_files(handle, lake.path("silver")) if file.partition in wanted]
     with workspace(lake, memory_limit) as con:
-        create_view(con, "silver", handle, near)
+        create_view(con, "silver", handle, near, with_places=True)
         con.register("wanted", pa.table({"event_date": pa.array(map(dt.date.fromisoformat, dates), pa.date32())}))
         con.execute(f"create temp table repeats as {files('compaction').joinpath('gold/_repeats.sql').read_text()}")
         position = ", ".join(field.name for field in POSITION)
         rows: pa.Table = con.sql(
-            f"select {position}, event_date, ingest_timestamp from repeats "  # noqa: S608
-            "where $before is null or ingest_timestamp < cast($before as timestamptz)",
-            params={"before": before},
+            f"select file, row from silver semi join repeats using ({position}, event_date)"  # noqa: S608
         ).to_arrow_table()
-    if rows.num_rows == 0:
-        return None
-    newest: dt.datetime = pc.max(rows["ingest_timestamp"]).as_py()
-    return Plan(
-        rows.drop_columns(["event_date", "ingest_timestamp"]),
-        tuple(sorted(pc.unique(rows["event_date"]).to_pylist())),
-        newest + dt.timedelta(microseconds=1),
-        # A plan that stepped back behind what came in has not looked at all: the next run is to look again.
-        (Transaction(_TXN, handle.version()),) if before is None else (),
-    )
+    return Plan(rows, (Transaction(_TXN, handle.version()),)) if rows.num_rows else None
 
 
 def _remember(lake: Lake, handle: DeltaTable) -> None:

@@ -16,6 +16,7 @@ from compaction.compact import RETENTION, TARGET_FILE_BYTES, compact, plan, vacu
 from compaction.dedupe import count_repeats, dedupe
 from compaction.gold import pending, refresh
 from compaction.repair import preview, repair
+from compaction.repair_rules import RepairRules
 from compaction.workspace import MEMORY_LIMIT
 from schemas.tables import TABLES
 from sink.lake import Lake
@@ -46,6 +47,7 @@ def run(
     target_file_bytes: int = TARGET_FILE_BYTES,
     memory_limit: str = MEMORY_LIMIT,
     should_vacuum: bool = True,
+    repair_rules: RepairRules | None = None,
     step: Callable[[str], None] | None = None,
 ) -> Iterator[Step]:
     """Do the job once, yielding each step when it is done.
@@ -57,6 +59,7 @@ def run(
         target_file_bytes: how large compacted files should become.
         memory_limit: DuckDB's, for dedupe and gold.
         should_vacuum: whether to look for files to delete, which lists every folder of the lake.
+        repair_rules: where repair finds times; None: those that ship.
         step: called with a name before and after each commit (`before repair`, `after gold` …): fault points of tests.
 
     Raises:
@@ -65,7 +68,7 @@ def run(
     """
     lake.require()
     step = step or _no_fault
-    yield run_repair(lake, step=step)
+    yield run_repair(lake, repair_rules, step=step)
     yield _timed("dedupe", lambda: _dedupe(lake, memory_limit, step))
     yield _timed("compact", lambda: _compact(lake, target_file_bytes, step))
     yield run_gold(lake, memory_limit=memory_limit, step=step)
@@ -74,7 +77,11 @@ def run(
 
 
 def outlook(
-    lake: Lake, *, target_file_bytes: int = TARGET_FILE_BYTES, memory_limit: str = MEMORY_LIMIT
+    lake: Lake,
+    *,
+    target_file_bytes: int = TARGET_FILE_BYTES,
+    memory_limit: str = MEMORY_LIMIT,
+    repair_rules: RepairRules | None = None,
 ) -> Iterator[Step]:
     """Yield what each step would do if it ran now, on its own; changes nothing.
 
@@ -82,7 +89,7 @@ def outlook(
         LakeNotFound, IncompatibleLake, StoreUnavailable: as `Lake.table`.
     """
     lake.require()
-    yield _timed("repair", lambda: _would_repair(lake))
+    yield _timed("repair", lambda: _would_repair(lake, repair_rules))
     yield _timed("dedupe", lambda: _would_dedupe(lake, memory_limit))
     yield _timed("compact", lambda: _would_compact(lake, target_file_bytes))
     yield _timed("gold", lambda: _would_refresh(lake))
@@ -92,9 +99,9 @@ def outlook(
 def _no_fault(name: str) -> None: ...
 
 
-def run_repair(lake: Lake, *, step: Callable[[str], None] | None = None) -> Step:
+def run_repair(lake: Lake, rules: RepairRules | None = None, *, step: Callable[[str], None] | None = None) -> Step:
     """Do the job's first step alone; raises what `compaction.repair.repair` does."""
-    return _timed("repair", lambda: _repair(lake, step or _no_fault))
+    return _timed("repair", lambda: _repair(lake, rules, step or _no_fault))
 
 
 def run_gold(
@@ -122,16 +129,17 @@ def _timed(name: str, step: Callable[[], _Outcome]) -> Step:
     return Step(name, line, changed, detail, time.perf_counter() - started)
 
 
-def _repair(lake: Lake, step: Callable[[str], None]) -> _Outcome:
-    done = repair(lake, step=step)
+def _repair(lake: Lake, rules: RepairRules | None, step: Callable[[str], None]) -> _Outcome:
+    done = repair(lake, rules, step=step)
     sources = ", ".join(f"{rows:,} from the {source}" for source, rows in sorted(done.rows.items()))
     stay = f"{_count(done.left, 'row')} in the null partition"
-    line = f"{_count(done.total, 'row')} got a date ({sources}); {stay}" if done.total else f"nothing to repair; {stay}"
+    dated = f"{_count(done.total, 'row')} got a date ({sources}) as repair {done.repair_id}"
+    line = f"{dated if done.total else 'nothing to repair'}; {stay}"
     return line, done.total > 0, asdict(done) | {"total": done.total}
 
 
-def _would_repair(lake: Lake) -> _Outcome:
-    lines = preview(lake)
+def _would_repair(lake: Lake, rules: RepairRules | None) -> _Outcome:
+    lines = preview(lake, rules)
     by_source: dict[str | None, int] = {}
     for entry in lines:
         by_source[entry.event_date_source] = by_source.get(entry.event_date_source, 0) + entry.rows

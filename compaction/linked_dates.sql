@@ -1,8 +1,8 @@
 -- table:   dates linked to changed rows
 -- grain:   one source of gold and one of its dates
 -- purpose: dates that a change reaches by way of its rows. repeats: those with rows that share an event_id with a changed
---          row, up to 3 days away, since another row may be the first one now. playback: those with events of the
---          sessions of all these rows, up to 7 days away. No other date near a change needs a second look.
+--          row, up to 3 days away, since another row may be the first one now. playback, session_facts: those with
+--          events of the sessions of all these rows, up to 7 days away. No other date near a change needs a second look.
 -- reads:   silver (dates near the changed ones), touched (rows of the files that came or went)
 -- columns: source, event_date
 with changed as (
@@ -20,7 +20,8 @@ same_event as (
 
 select 'repeats' as source, event_date from same_event
 union
-select 'playback' as source, silver.event_date
+select readers.source, silver.event_date
 from silver
 inner join same_event on silver.session_id = same_event.session_id
+cross join (values ('playback'), ('session_facts')) as readers (source)
 where abs(date_diff('day', silver.event_date, same_event.event_date)) <= 7

@@ -42,18 +42,54 @@ def merge_files(lake: Lake, table: str, schema: pa.Schema, files: Sequence[DataF
     Raises:
         StoreUnavailable: the store does not give or take a file.
     """
+    in_order = sorted(files, key=lambda file: (file.written_ms, file.path))
+    parts = (read_file(lake, table, schema, file) for file in in_order)
+    return write_rows(lake, table, files[0].partition, parts, changes_data=False)
+
+
+def write_rows(
+    lake: Lake, table: str, partition: str | None, parts: Iterable[pa.Table], *, changes_data: bool
+) -> AddAction:
+    """Write one file of rows as `read_file` gives them, in runs of the table's order; at least one row.
+
+    Raises:
+        StoreUnavailable: the store does not give or take a file.
+    """
     spec = TABLES[table]
-    target = _stored(schema, spec)
-    parts = _read(lake, files, target, spec)
     if spec.sort_by:
         tables = _sorted(_runs(parts, SORTED_ROWS), spec.sort_by)
     else:
         tables = (run.unify_dictionaries() for run in _runs(parts, ROW_GROUP_ROWS))
-    return write_file(lake, table, files[0].partition, _row_groups(tables))
+    return write_file(lake, table, partition, _row_groups(tables), changes_data=changes_data)
 
 
-def _stored(schema: pa.Schema, spec: TableSpec) -> pa.Schema:
-    """Return the schema in memory: without the lake partition, text as dictionaries where Parquet has them."""
+def read_file(lake: Lake, table: str, schema: pa.Schema, file: DataFile) -> pa.Table:
+    """Return a file's rows in its order: the table's columns but the lake partition, text as dictionaries.
+
+    Raises:
+        StoreUnavailable: the store does not give the file.
+    """
+    target = stored_schema(schema, TABLES[table])
+    try:
+        source: Any = pa.BufferReader(lake.filesystem().cat_file(file.path)) if lake.is_s3 else file.path
+        metadata = pq.read_metadata(source)
+        as_dictionaries = [
+            column.path
+            for column in map(metadata.schema.column, range(metadata.num_columns))
+            if column.physical_type == "BYTE_ARRAY" and _has_dictionary(target, column.path)
+        ]
+        rows = pq.ParquetFile(source, metadata=metadata, read_dictionary=as_dictionaries).read(use_threads=False)
+    except OSError as error:
+        raise store_trouble(file.path, error) from error
+    columns = [
+        rows[field.name].cast(field.type) if field.name in rows.column_names else pa.nulls(len(rows), field.type)
+        for field in target
+    ]
+    return pa.table(columns, schema=target)
+
+
+def stored_schema(schema: pa.Schema, spec: TableSpec) -> pa.Schema:
+    """Return a table's schema as `read_file` has it."""
 
     def dictionaries(kind: pa.DataType) -> pa.DataType:
         if pa.types.is_list(kind):
@@ -65,27 +101,6 @@ def _stored(schema: pa.Schema, spec: TableSpec) -> pa.Schema:
         for field in schema
         if field.name != spec.partition_by
     )
-
-
-def _read(lake: Lake, files: Sequence[DataFile], target: pa.Schema, spec: TableSpec) -> Iterator[pa.Table]:
-    filesystem = lake.filesystem() if lake.is_s3 else None
-    for file in sorted(files, key=lambda file: (file.written_ms, file.path)):
-        try:
-            source: Any = file.path if filesystem is None else pa.BufferReader(filesystem.cat_file(file.path))
-            metadata = pq.read_metadata(source)
-            as_dictionaries = [
-                column.path
-                for column in map(metadata.schema.column, range(metadata.num_columns))
-                if column.physical_type == "BYTE_ARRAY" and _has_dictionary(target, column.path)
-            ]
-            rows = pq.ParquetFile(source, metadata=metadata, read_dictionary=as_dictionaries).read(use_threads=False)
-        except OSError as error:
-            raise store_trouble(file.path, error) from error
-        columns = [
-            rows[field.name].cast(field.type) if field.name in rows.column_names else pa.nulls(len(rows), field.type)
-            for field in target
-        ]
-        yield pa.table(columns, schema=target)
 
 
 def _has_dictionary(target: pa.Schema, path: str) -> bool:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from deltalake import CommitProperties, DeltaTable
+from deltalake import CommitProperties, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
@@ -29,7 +29,8 @@ def replace_files(
     added: Sequence[AddAction],
     *,
     changes_data: bool,
-    commit_properties: dict[str, str] | None = None,
+    metadata: dict[str, str],
+    transactions: Sequence[Transaction] = (),
     before_commit: Callable[[], None] = lambda: None,
 ) -> int | None:
     """Commit that `added` take the place of `removed`, if all of those are still live in the version committed upon.
@@ -42,7 +43,8 @@ def replace_files(
         removed: live files, as `live_files` gave them.
         added: files that are written and not in the table yet.
         changes_data: whether rows come, go or change; false for a compaction.
-        commit_properties: custom metadata of the commit.
+        metadata: what `commitInfo` is to say about it.
+        transactions: `txn` entries that the commit is to carry.
         before_commit: called between the check and each try to commit: a fault point of tests.
 
     Returns:
@@ -69,7 +71,11 @@ def replace_files(
         before_commit()
         try:
             version = handle.version() + 1
-            _commit(handle, actions, commit_properties)
+            # Without retries: delta-rs must not rebase the commit onto a version that nobody has checked.
+            properties = CommitProperties(
+                custom_metadata=metadata, app_transactions=list(transactions) or None, max_commit_retries=0
+            )
+            handle.create_write_transaction(actions, "append", handle.schema(), commit_properties=properties)
             return version
         except CommitFailedError:
             time.sleep(random.uniform(0, 0.02 * min(attempt, 10)))  # noqa: S311  # jitter, no secret
@@ -79,9 +85,3 @@ def replace_files(
     raise CommitConflict(
         f"{root} was changed by others at each of {_MAX_ATTEMPTS} tries; nothing was changed: run it again"
     )
-
-
-def _commit(handle: DeltaTable, actions: list[AddAction | RemoveAction], metadata: dict[str, str] | None) -> None:
-    # Without retries: delta-rs must not rebase the commit onto a version that nobody has checked.
-    properties = CommitProperties(custom_metadata=metadata, max_commit_retries=0)
-    handle.create_write_transaction(actions, "append", handle.schema(), commit_properties=properties)

@@ -15,7 +15,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar, get_args, get_origin
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -23,6 +23,7 @@ from pydantic_settings import (
     InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
 )
 
 from schemas.errors import ConfigError
@@ -69,6 +70,8 @@ Duration = Annotated[float, BeforeValidator(parse_duration_s), AfterValidator(_p
 """Seconds, from `10s`, `500ms`, `5m`, `1h`, `2d`."""
 Size = Annotated[int, BeforeValidator(parse_bytes), AfterValidator(_positive)]
 """Bytes, from `128MB`, `64MiB`."""
+Port = Annotated[int, Field(ge=1, le=65535)]
+"""A TCP port."""
 
 
 class VerbSettings(BaseSettings):
@@ -147,6 +150,12 @@ def load(settings: type[Settings], arguments: list[str]) -> Settings:
         return settings(_cli_settings_source=flags(args=arguments))  # type: ignore[call-arg]
     except ValidationError as error:
         raise ConfigError("; ".join(_explain(settings, item) for item in error.errors())) from None
+    except (
+        SettingsError
+    ) as error:  # only a list from a variable is parsed; the value may be a secret, so it is not told
+        field = re.search(r'field "(\w+)"', str(error))
+        name = field[1].upper() if field is not None else "…"
+        raise ConfigError(f'the variable PLAYLAKE_{name} is no JSON list: write ["name=value"]') from None
 
 
 def _polish(parser: argparse.ArgumentParser, settings: type[VerbSettings]) -> None:
@@ -170,7 +179,7 @@ def _kind(field: FieldInfo) -> Any:
     if len(kinds) == 1 and get_origin(field.annotation) is not list:
         kind = kinds[0]
         if hasattr(kind, "__metadata__"):  # Duration | None
-            return next((item.func for item in kind.__metadata__ if isinstance(item, BeforeValidator)), kind)
+            return next((item.func for item in kind.__metadata__ if isinstance(item, BeforeValidator)), kind.__origin__)
         return kind
     return field.annotation
 

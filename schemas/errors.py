@@ -17,7 +17,7 @@
         ├── OverBudget            more records of a flush are bad than a rule set allows; nothing of it was written
         ├── FenceLost             another writer claimed a Kafka partition that this one was writing
         ├── CommitConflict        a table kept being changed by others while one commit was tried again
-        ├── RewriteMismatch       a repair or dedupe put back other rows than it took out; it was taken back at once
+        ├── RewriteMismatch       a repair or dedupe wrote other rows than it had planned; nothing was committed
         └── QueryError            a user's SQL can't be answered, or asks for more than to read the lake
 
 Bad *data* is never an exception: it is a quarantine row with its reasons. A bug is any exception outside of this tree:
@@ -96,7 +96,7 @@ class CommitConflict(TerminalError):
 
 
 class RewriteMismatch(TerminalError):
-    """A rewrite of rows committed something other than it planned. Its commit was taken back at once."""
+    """A rewrite of rows wrote something other than it planned, and was not committed."""
 
 
 class QueryError(TerminalError):

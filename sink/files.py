@@ -54,17 +54,20 @@ def write_files(lake: Lake, name: str, rows: pa.Table) -> list[AddAction]:
     return actions
 
 
-def write_file(lake: Lake, name: str, partition: str | None, row_groups: Iterator[pa.Table]) -> AddAction:
-    """Write rows that the table holds already as one more file of a lake partition; no reader sees it until a commit.
+def write_file(
+    lake: Lake, name: str, partition: str | None, row_groups: Iterator[pa.Table], *, changes_data: bool
+) -> AddAction:
+    """Write one large file of one lake partition, piece by piece; no reader sees it until a commit names it.
 
     Args:
         lake: where the table is; it exists.
         name: one of `TABLES`.
         partition: the lake partition as ISO text; None is the null partition.
         row_groups: rows without the lake partition column, all of one schema; each becomes a row group. At least one.
+        changes_data: whether the commit changes rows; false where it only moves them to other files.
 
     Returns:
-        What a commit has to add; it says that no data changes.
+        What a commit has to add.
 
     Raises:
         StoreUnavailable: the store does not take it.
@@ -74,7 +77,8 @@ def write_file(lake: Lake, name: str, partition: str | None, row_groups: Iterato
     with lake.new_file(name, path) as file:
         statistics = _write_parquet(file, row_groups, spec)
         size = file.tell()
-    return AddAction(path, size, {spec.partition_by: partition}, time.time_ns() // 1_000_000, False, statistics)
+    now_ms = time.time_ns() // 1_000_000
+    return AddAction(path, size, {spec.partition_by: partition}, now_ms, changes_data, statistics)
 
 
 def _by_lake_partition(rows: pa.Table, column: str) -> list[tuple[str | None, pa.Table]]:

@@ -33,7 +33,14 @@ def connect(lake: Lake, *, threads: int | None = None, memory_limit: str | None 
     return con
 
 
-def create_view(con: duckdb.DuckDBPyConnection, view: str, handle: DeltaTable, files: list[str] | None = None) -> None:
+def create_view(
+    con: duckdb.DuckDBPyConnection,
+    view: str,
+    handle: DeltaTable,
+    files: list[str] | None = None,
+    *,
+    with_places: bool = False,
+) -> None:
     """Create or replace `view` (a name, or `schema.name`) over the table at the handle's version.
 
     Partition columns come from the Delta schema with their types, also where only the null partition is there (DuckDB
@@ -45,12 +52,15 @@ def create_view(con: duckdb.DuckDBPyConnection, view: str, handle: DeltaTable, f
         view: trusted name, not user input.
         handle: fixes the version that the view shows.
         files: only these of the table's files (paths as `data_files` gives them); None is all of them.
+        with_places: two more columns say where a row is: `file` (its path) and `row` (its number there, from 0).
     """
     schema = pa.schema(handle.schema().to_arrow())
     paths = data_files(handle) if files is None else files
     columns = ", ".join(_quote(name) for name in schema.names)
     if not paths:
         types = ", ".join(f"cast(null as {kind}) as {_quote(name)}" for name, kind in duckdb_types(con, schema).items())
+        if with_places:
+            types += ", cast(null as varchar) as file, cast(null as bigint) as row"
         con.execute(f"create or replace view {view} as select {types} where false")
         return
     partition_columns = handle.metadata().partition_columns
@@ -61,6 +71,9 @@ def create_view(con: duckdb.DuckDBPyConnection, view: str, handle: DeltaTable, f
         f"hive_partitioning = true, hive_types = {{{hive_types}}}" if partition_columns else "hive_partitioning = false"
     )
     file_list = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+    if with_places:
+        columns += ", filename as file, file_row_number as row"
+        hive += ", filename = true, file_row_number = true"
     con.execute(
         f"create or replace view {view} as select {columns} "  # noqa: S608
         f"from read_parquet([{file_list}], union_by_name = true, {hive})"

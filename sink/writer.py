@@ -53,12 +53,14 @@ class Flushed:
         lost: sources that another writer claimed; their rows of this flush were dropped and are the other writer's.
         rows: per table, rows written.
         seconds: per table, how long its commit took.
+        tables: the rows themselves, of silver and quarantine: for metrics, until the caller lets go of them.
     """
 
     done: Mapping[Source, int]
     lost: frozenset[Source]
     rows: Mapping[str, int]
     seconds: Mapping[str, float]
+    tables: Mapping[str, pa.Table] = field(default_factory=dict, repr=False, compare=False)
 
 
 @dataclass
@@ -96,6 +98,11 @@ class LakeWriter:
     """Buffers rows and commits them. Every method is called from one thread.
 
     `StoreUnavailable` from any method leaves the writer as it was: wait and call the same method again.
+
+    Attributes:
+        buffered_bytes: of all rows that wait for a flush.
+        refused: per table, commits that were refused because others changed it, and were looked at again. Any thread
+            may read it.
     """
 
     def __init__(self, lake: Lake, *, step: Callable[[str], None] | None = None) -> None:
@@ -118,6 +125,7 @@ class LakeWriter:
         self._targets: dict[Source, int] = {}
         self._flush: _Flush | None = None
         self.buffered_bytes = 0
+        self.refused: dict[str, int] = dict.fromkeys(FLUSH_ORDER, 0)
 
     @property
     def owned(self) -> frozenset[Source]:
@@ -194,6 +202,7 @@ class LakeWriter:
                     [], "append", handle.schema(), commit_properties=CommitProperties(app_transactions=transactions)
                 )
             except CommitFailedError:
+                self.refused[name] += 1
                 _pause(attempt)
                 continue
             except (OSError, DeltaError) as error:
@@ -219,6 +228,7 @@ class LakeWriter:
             try:
                 handle.delete(" or ".join(torn))
             except CommitFailedError:
+                self.refused["quarantine"] += 1
                 _pause(attempt)
                 self._reload("quarantine")
                 continue
@@ -307,7 +317,8 @@ class LakeWriter:
                 flush.written[name] = self._commit(name, flush)
                 flush.seconds[name] = time.perf_counter() - started
         self._flush = None
-        return Flushed(flush.targets, frozenset(flush.lost), flush.written, flush.seconds)
+        tables = {name: flush.rows[name] for name in ("silver", "quarantine")}
+        return Flushed(flush.targets, frozenset(flush.lost), flush.written, flush.seconds, tables)
 
     def _commit(self, name: str, flush: _Flush) -> int:
         """Commit one table's part of a flush; return the rows written."""
@@ -332,6 +343,7 @@ class LakeWriter:
             try:
                 self._append(handle, flush.files[name], targets)
             except CommitFailedError:
+                self.refused[name] += 1
                 _log.info("commit to %s refused, others changed it: looking again", name)
                 _pause(attempt)
                 continue

@@ -47,11 +47,13 @@ from stream_app.budgets import Budgets
 from stream_app.catalogue import WatchedCatalogue
 from stream_app.generations import TopicWatch, require_known_topic
 from stream_app.known_schemas import KnownSchemas
+from stream_app.metrics import WorkerMetrics, WorkerState, lag_records
 from stream_app.patience import Patience
 from stream_app.pipeline import Limits, Pipeline
 from stream_app.process import Processor
 from stream_app.rules import RuleSet
 from stream_app.transport import Consumer, Transport
+from stream_app.web import add_pages, require_free_port
 
 _START_TIMEOUT_S: Final = 5.0
 _CLAIM_TRIES: Final = 5
@@ -83,6 +85,8 @@ class WorkerSettings:
         wait_for_store: wait for as long as it takes for a store that does not serve at the start; else for 10 s.
         web_port: of Faust's web server, on 127.0.0.1 unless `web_bind` says otherwise; None for no server.
         web_bind: address for the web server.
+        freshness_limit_s: the worker is not ready (`/readyz`) while a record that it fetched is older than this, by the
+            broker's time, and not yet in the lake.
     """
 
     client_options: Mapping[str, Any]
@@ -99,6 +103,7 @@ class WorkerSettings:
     wait_for_store: bool = False
     web_port: int | None = None
     web_bind: str = "127.0.0.1"
+    freshness_limit_s: float = 300.0
 
 
 @dataclass
@@ -130,10 +135,14 @@ def run_worker(settings: WorkerSettings, *, step: Callable[[str], None] | None =
         step: fault point of the writer, see `LakeWriter`.
 
     Raises:
+        ConfigError: the web server's address is taken or not this machine's.
         TerminalError: waiting will not mend it; nothing unflushed was acknowledged.
         IncompatibleLake, StoreUnavailable: the lake can't be opened, also not within `wait_for_store`; nothing was
             started.
     """
+    if settings.web_port is not None:
+        require_free_port(settings.web_bind, settings.web_port)
+        _log.info("metrics on http://%s:%d/metrics", settings.web_bind, settings.web_port)
     patiently, for_s = Patience(threading.Event()), float("inf") if settings.wait_for_store else _START_TIMEOUT_S
     patiently(
         lambda: require_known_topic(settings.lake, settings.topic, accept_new=settings.accept_new_topic), for_s=for_s
@@ -168,8 +177,11 @@ class Worker:
         self._ends: dict[TP, tuple[int, int]] = {}
         self._fences_lost: dict[TP, int] = {}
         self._first_batch_at: float | None = None
+        self._broker_trouble: str | None = None
         self._error: BaseException | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._refused = writer.refused
+        self._metrics = WorkerMetrics(self._state)
         self._topic_watch = TopicWatch(settings.client_options, settings.topic)
         self._budgets = Budgets(settings.rules, accept=settings.accept_over_budget)
         self._pipeline = Pipeline(
@@ -179,7 +191,7 @@ class Worker:
             settings.limits,
             schemas=KnownSchemas(settings.registry),
             budgets=self._budgets,
-            on_flushed=lambda flushed: self._soon(self._flushed, flushed),
+            on_flushed=self._on_flushed,
             on_room=lambda: self._soon(self._room_made),
             on_failure=lambda error: self._soon(self.failed, error),
             before_flush=self._topic_watch.require_same,
@@ -201,7 +213,11 @@ class Worker:
             web_enabled=settings.web_port is not None,
             web_port=settings.web_port or 6066,
             web_bind=settings.web_bind,
+            web_router_enabled=False,
+            web_tables_enabled=False,
         )
+        if settings.web_port is not None:
+            add_pages(app, self._metrics, self._state, settings.freshness_limit_s)
         app.transport = Transport(
             app,
             client_options=settings.client_options,
@@ -268,10 +284,16 @@ class Worker:
         if self._first_batch_at is None:
             self._first_batch_at = time.monotonic()
         self._unacknowledged[tp].append((event.message.offset, event))
+        self._metrics.received(fetched.records.num_rows)
         self._pipeline.submit(fetched.records)
 
     def _room_made(self) -> None:
         self._room.set()
+
+    def _on_flushed(self, flushed: Flushed) -> None:
+        """Count on the writing thread, where it delays nothing that flows, and go on on the loop."""
+        self._metrics.flushed(flushed)
+        self._soon(self._flushed, flushed)
 
     def _flushed(self, flushed: Flushed) -> None:
         for name, rows in flushed.rows.items():
@@ -291,13 +313,18 @@ class Worker:
             "flushed %s: %s",
             ", ".join(f"{rows:,} {name}" for name, rows in flushed.rows.items()),
             ", ".join(f"{source}@{last}" for source, last in sorted(flushed.done.items())),
-            extra={"seconds": dict(flushed.seconds)},
+            extra={
+                "rows": dict(flushed.rows),
+                "positions": {str(source): last for source, last in sorted(flushed.done.items())},
+                "seconds": {name: round(seconds, 3) for name, seconds in flushed.seconds.items()},
+            },
         )
         if flushed.lost:
             self._fence_lost(flushed.lost)
 
     def _fence_lost(self, sources: frozenset[Source]) -> None:
         """Another writer claimed these. If the group still gives them to us, claim them again, but not for ever."""
+        self._metrics.fence_lost(len(sources))
         lost = [TP(source.topic, source.kafka_partition) for source in sources]
         still_ours = [tp for tp in lost if tp in self._claims]
         for tp in still_ours:
@@ -390,6 +417,39 @@ class Worker:
         """Note an end for `until_caught_up`."""
         self._ends[tp] = (end, last_fetched)
 
+    # ---------------------------------------------------------------- what is asked from outside
+
+    def _state(self) -> WorkerState:
+        """Return how the worker is now, from memory. On the app's loop."""
+        store_trouble, registry_trouble = self._pipeline.store_trouble, self._pipeline.registry_trouble
+        return WorkerState(
+            is_joined=self._app.rebalancing_count > 0,
+            store_trouble=None if store_trouble is None else str(store_trouble),
+            broker_trouble=self._broker_trouble,
+            registry_trouble=None if registry_trouble is None else str(registry_trouble),
+            oldest_waiting_s=max(map(self._waiting_s, self._unacknowledged), default=0.0),
+            buffer_bytes=self._pipeline.in_flight_bytes,
+            refused=dict(self._refused),
+            lag={(tp.topic, tp.partition): lag for tp in self._claims if (lag := self._lag(tp)) is not None},
+        )
+
+    def _waiting_s(self, tp: TP) -> float:
+        """Return the age, by the broker's time, of the oldest record fetched of a Kafka partition and not yet done."""
+        waiting = self._unacknowledged[tp]
+        if not waiting:
+            return 0.0
+        records: pa.Table = waiting[0][1].message.value.records
+        written_us: int | None = records["broker_timestamp"][0].value
+        return 0.0 if written_us is None else max(0.0, time.time() - written_us / 1e6)
+
+    def _lag(self, tp: TP) -> int | None:
+        """Return the records between the lake and the end last heard; None while either is unknown."""
+        consumer: Consumer = self._app.consumer
+        end, done = consumer.highwater(tp), self._done.get(tp)
+        if done is None or end == 0:
+            return None
+        return lag_records(end, done, *self._ends.get(tp, (-1, -1)))
+
     def _source(self, tp: TP) -> Source:
         return Source(tp.topic, self._topic.topic_id, tp.partition)
 
@@ -416,8 +476,11 @@ class Worker:
         """Stop when the topic was made again, also while nothing comes: its first records may not be where we wait."""
         while True:
             await asyncio.sleep(_TOPIC_CHECK_S)
-            with contextlib.suppress(BrokerUnavailable):
+            try:
                 await asyncio.to_thread(self._topic_watch.require_same, lambda: True)
+                self._broker_trouble = None
+            except BrokerUnavailable as error:
+                self._broker_trouble = str(error)
 
     def _start(self, step: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(step)

@@ -139,9 +139,14 @@ class Pipeline:
             thread.start()
 
     @property
-    def trouble(self) -> TransientError | None:
-        """Why the store or the schema registry is being waited for; None while both answer."""
-        return self._patiently.trouble or self._ask_registry.trouble
+    def store_trouble(self) -> TransientError | None:
+        """Why the store is being waited for; None while it answers."""
+        return self._patiently.trouble
+
+    @property
+    def registry_trouble(self) -> TransientError | None:
+        """Why the schema registry is being waited for; None while it answers."""
+        return self._ask_registry.trouble
 
     @property
     def in_flight_bytes(self) -> int:

@@ -47,6 +47,7 @@ _POLL_S: Final = 0.1
 _HANDED_OVER_BYTES: Final = 16 << 20
 _COMMITTED_TIMEOUT_S: Final = 10.0
 _TROUBLE_TOLD_S: Final = 30.0
+_ENDS_NOTED_S: Final = 1.0
 _log = logging.getLogger(__name__)
 _librdkafka_log = logging.getLogger("librdkafka")
 
@@ -122,6 +123,7 @@ class Consumer(TablelessConsumer):
         self._handed_over: asyncio.Queue[tuple[TP, Fetched]] = asyncio.Queue()
         self._waiting_bytes = 0
         self._next_trouble_told = 0.0
+        self._next_ends_noted = 0.0
 
     # ---------------------------------------------------------------- life cycle
 
@@ -181,6 +183,7 @@ class Consumer(TablelessConsumer):
                 self._pause_or_resume(rd)
                 self._seek_where_asked(rd)
                 self._commit_where_asked(rd)
+                self._note_ends(rd)
                 known_claims = self._claim_number
                 self._hand_over(rd.consume(_FETCH_ROWS, _POLL_S), known_claims)
         except BaseException as error:
@@ -200,6 +203,16 @@ class Consumer(TablelessConsumer):
         if time.monotonic() >= self._next_trouble_told:
             self._next_trouble_told = time.monotonic() + _TROUBLE_TOLD_S
             _log.warning("waiting for the broker: %s", error.str())
+
+    def _note_ends(self, rd: RdConsumer) -> None:
+        """Note, once a second, the ends that came with the last fetches: from memory, the broker is not asked."""
+        if time.monotonic() < self._next_ends_noted:
+            return
+        self._next_ends_noted = time.monotonic() + _ENDS_NOTED_S
+        for tp in self._assigned:
+            _, end = rd.get_watermark_offsets(TopicPartition(tp.topic, tp.partition), cached=True)
+            if end >= 0:  # negative before the first answer
+                self._ends_heard[tp] = end
 
     # ---------------------------------------------------------------- fetch
 
@@ -457,7 +470,7 @@ class Consumer(TablelessConsumer):
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None: ...
 
     def highwater(self, tp: TP) -> int:
-        """Return the end of a Kafka partition as last heard, 0 before (Faust's monitor shows it)."""
+        """Return the end of a Kafka partition as last heard, 0 before."""
         return self._ends_heard.get(tp, 0)
 
 

@@ -137,13 +137,14 @@ def undated(
     broker: str | dt.datetime | None = DEFAULT_AT,
     ingest: str | dt.datetime | None = None,
     warning: str = "event_time_missing",
+    payload_fields: dict[str, Any] | None = None,
     **changes: Any,
 ) -> dict[str, Any]:
     """One row of the null partition, its payload as the client sent it."""
     broker_time = time(broker)
     row = silver(at=broker_time or DEFAULT_AT, broker=broker_time, ingest=ingest, **changes)
     names = ("event_id", "user_id", "profile_id", "session_id", "title_id", "event_type", "playhead_s")
-    payload = {name: row[name] for name in names}
+    payload = {name: row[name] for name in names} | (payload_fields or {})
     payload |= {"event_ts": event_ts} if event_ts is not None else {}
     payload |= {"client_ts": client_ts} if client_ts is not None else {}
     is_number = isinstance(event_ts, int | float) and not isinstance(event_ts, bool)

@@ -8,6 +8,7 @@ from pathlib import Path
 _FENCE = "tests/fault/test_fence.py::test_"
 _KILL = "tests/fault/test_kill.py::test_"
 _BESIDE = "tests/fault/test_compaction_beside_writers.py::test_"
+_NOT_CHECKED = ("if not gone <= {file.path for file in live_files(handle, root)}:", "if not gone:")
 _TAKEN = "tests/unit/test_compact.py::test_what_another_compaction_took_between_check_and_commit_is_left[128000000]"
 _TRIMMED = f"{_FENCE}a_zombie_woken_after_the_new_owner_trimmed_and_died[seed0-disk-before silver]"
 
@@ -174,21 +175,21 @@ MUTATIONS = (
         ("tests/fault/test_topic_changes.py::test_a_topic_truncated_under_a_worker[seed0-asleep]",),
     ),
     Mutation(
-        "repair without its bound",
-        "compaction/rewrite.py",
-        (('f"{where} AND {bound} AND {same}"', 'f"{where} AND {same}"'),),
-        (f"{_BESIDE}a_rewrite_planned_before_appends_goes_through_at_its_first_try[seed0-disk-repair]",),
+        "repair commits unchecked",
+        "compaction/replace.py",
+        (_NOT_CHECKED,),
+        (f"{_BESIDE}a_rewrite_planned_before_a_compaction_is_planned_anew[seed0-repair]",),
     ),
     Mutation(
         "compaction commits unchecked",
         "compaction/replace.py",
-        (("if not gone <= {file.path for file in live_files(handle, root)}:", "if not gone:"),),
+        (_NOT_CHECKED,),
         (_TAKEN,),
     ),
     Mutation(
         "compaction's commit rebased unchecked",
         "compaction/replace.py",
-        ((", max_commit_retries=0)", ")"),),
+        ((", max_commit_retries=0\n", "\n"),),
         (_TAKEN,),
     ),
     Mutation(

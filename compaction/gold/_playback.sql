@@ -10,9 +10,10 @@
 --   title_id, device_type, country   of the events
 --   region           of the country
 --   events           events
---   plays            PLAY_START events
+--   plays, pauses, seeks   PLAY_START, PAUSE, SEEK events
 --   watch_us         microseconds watched, see below
---   title, content_type, genres, rating, director   of the title in the catalogue, as the date's rows have them
+--   title, content_type, genres, rating, director, release_year, content_countries   of the title in the catalogue, as
+--                    the date's rows have them
 --   duration_us      length of the title in microseconds, null for series and unknown titles
 --
 -- Watch time is the sum, within a session, of the time from each event while playing to the next one, at most twice the
@@ -85,6 +86,8 @@ slices as (
         max(region) as region,
         count(*) as events,
         count(*) filter (where event_type = 'PLAY_START') as plays,
+        count(*) filter (where event_type = 'PAUSE') as pauses,
+        count(*) filter (where event_type = 'SEEK') as seeks,
         sum(watch_us) as watch_us
     from watched
     group by event_date, event_hour, session_id, viewer, title_id, device_type, country
@@ -94,7 +97,8 @@ titles as (
     select
         event_date, title_id,
         max(title) as title, max(content_type) as content_type, max(genres) as genres, max(rating) as rating,
-        max(director) as director, max(duration_s) as duration_s
+        max(director) as director, max(release_year) as release_year, max(content_countries) as content_countries,
+        max(duration_s) as duration_s
     from silver
     where event_date in (select event_date from wanted)
     group by event_date, title_id
@@ -102,7 +106,8 @@ titles as (
 
 select
     slices.*,
-    titles.title, titles.content_type, titles.genres, titles.rating, titles.director,
+    titles.title, titles.content_type, titles.genres, titles.rating, titles.director, titles.release_year,
+    titles.content_countries,
     cast(round(nullif(titles.duration_s, 0) * 1000000) as bigint) as duration_us
 from slices
 inner join titles on slices.event_date = titles.event_date and slices.title_id = titles.title_id

@@ -8,18 +8,29 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, TypedDict
 
 from pydantic import Field
 
 from compaction import job
 from compaction.compact import TARGET_FILE_BYTES
-from playlake.settings import Duration, Size, VerbSettings
-from schemas.errors import CommitConflict, TransientError
+from compaction.repair_rules import RepairRules, read_rules
+from playlake.settings import Duration, Port, Size, VerbSettings
+from schemas.errors import CommitConflict, ConfigError, TransientError
 from sink.faults import VARIABLE, fault_point
 from sink.lake import Lake
 
+if TYPE_CHECKING:
+    from playlake.compactor_metrics import CompactorMetrics
+
 _VACUUM_EVERY_S = 86400.0
+
+
+class _Options(TypedDict):
+    target_file_bytes: int
+    memory_limit: str
+    repair_rules: RepairRules | None
 
 
 class Settings(VerbSettings):
@@ -38,26 +49,43 @@ class Settings(VerbSettings):
     every: Duration | None = Field(None, description="again and again, this long after the last time, such as 5m")
     dry_run: bool = Field(False, description="say what would be done now, and change nothing")
     target_file_bytes: Size = Field(TARGET_FILE_BYTES, description="how large compacted files should become")
+    repair_rules: Path | None = Field(None, description="TOML file of sources for repair; see playlake repair")
     memory: Size = Field(
         2 * 10**9, description="dedupe and gold work in about this much memory, then in temporary files"
     )
+    web_port: Port | None = Field(
+        None, description="with --every: serve /metrics, /healthz and /readyz on this port; default: none"
+    )
+    web_bind: str = Field("127.0.0.1", description="address for them; 0.0.0.0 is every network, without a password")
     as_json: bool = Field(False, alias="json", description="print one JSON object each time, on one line")
 
 
 def run(settings: Settings) -> int:
     """Compact; see `Settings`."""
+    if settings.web_port is not None and settings.every is None:
+        raise ConfigError("--web-port serves a job that runs again and again: add --every 5m, or leave it out")
     lake = Lake.at(settings.lake)
-    memory_limit = f"{settings.memory}B"
+    options = _Options(
+        target_file_bytes=settings.target_file_bytes,
+        memory_limit=f"{settings.memory}B",
+        repair_rules=read_rules(settings.repair_rules) if settings.repair_rules else None,
+    )
     if settings.dry_run:
-        steps = job.outlook(lake, target_file_bytes=settings.target_file_bytes, memory_limit=memory_limit)
-        show(steps, settings.as_json)
+        show(job.outlook(lake, **options), settings.as_json)
         return 0
     step = fault_point(os.environ.get(VARIABLE))
     if settings.every is None:
-        steps = job.run(lake, target_file_bytes=settings.target_file_bytes, memory_limit=memory_limit, step=step)
-        show(steps, settings.as_json)
+        show(job.run(lake, **options, step=step), settings.as_json)
         return 0
-    _loop(lake, settings, settings.every, memory_limit, step)
+    if settings.web_port is None:
+        _loop(lake, settings, settings.every, options, step)
+        return 0
+    from playlake.compactor_metrics import CompactorMetrics
+    from playlake.web import serve
+
+    metrics = CompactorMetrics(lake, settings.every)
+    with serve(settings.web_bind, settings.web_port, metrics.pages()):
+        _loop(lake, settings, settings.every, options, step, metrics)
     return 0
 
 
@@ -73,7 +101,12 @@ def show(steps: Iterable[job.Step], as_json: bool) -> None:
 
 
 def _loop(
-    lake: Lake, settings: Settings, every_s: float, memory_limit: str, step: Callable[[str], None] | None
+    lake: Lake,
+    settings: Settings,
+    every_s: float,
+    options: _Options,
+    step: Callable[[str], None] | None,
+    metrics: CompactorMetrics | None = None,
 ) -> None:
     """Compact until interrupted. What is away or in the way for now is said, and tried again next time."""
     seen: dict[str, int] | None = None
@@ -88,18 +121,16 @@ def _loop(
             else:
                 if not settings.as_json:
                     print(f"-- {started}", flush=True)
-                steps = job.run(
-                    lake,
-                    target_file_bytes=settings.target_file_bytes,
-                    memory_limit=memory_limit,
-                    should_vacuum=is_vacuum_due,
-                    step=step,
-                )
-                show(steps, settings.as_json)
+                steps = job.run(lake, **options, should_vacuum=is_vacuum_due, step=step)
+                show(steps if metrics is None else metrics.counted(steps), settings.as_json)
                 vacuumed_at = time.monotonic() if is_vacuum_due else vacuumed_at
                 # As found before: what workers appended meanwhile, and our own commits, are looked at once more.
                 seen = found
+            if metrics is not None:
+                metrics.done()
         except (TransientError, CommitConflict) as error:
+            if metrics is not None:
+                metrics.failed(error)
             print(f"playlake compact: {error}; next try in {every_s:g} s", file=sys.stderr, flush=True)
         time.sleep(every_s)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import sys
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -13,7 +12,8 @@ from typing import ClassVar, Literal
 from pydantic import Field, model_validator
 
 from playlake.broker import client_options
-from playlake.settings import Duration, Size, VerbSettings
+from playlake.logs import LogFormat, set_up_logging
+from playlake.settings import Duration, Port, Size, VerbSettings
 from schemas.errors import TransientError
 
 
@@ -58,9 +58,13 @@ class Settings(VerbSettings):
     max_in_flight_bytes: Size = Field(
         64 << 20, description="hold at most this much that is not in the lake yet; default: 64MiB"
     )
-    web_port: int | None = Field(None, description="port for Faust's web server; default: none")
-    web_bind: str = Field("127.0.0.1", description="address for Faust's web server")
+    web_port: Port | None = Field(None, description="serve /metrics, /healthz and /readyz on this port; default: none")
+    web_bind: str = Field("127.0.0.1", description="address for them; 0.0.0.0 is every network, without a password")
+    freshness_limit: Duration = Field(
+        300.0, description="/readyz says no while a record is older than this, such as 5m, and not in the lake"
+    )
     kafka_option: list[str] = Field([], description="librdkafka setting name=value, such as security.protocol=SSL")
+    log_format: LogFormat = Field("text", description="text for people, json for programs: one object a line")
     verbose: bool = Field(False, description="log Faust's and librdkafka's own messages too")
     # `as_json` on the command line is --json, as for every verb
     as_json: bool = Field(False, alias="json", description="print the final report as one JSON object")
@@ -80,7 +84,7 @@ def run(settings: Settings) -> int:
     from stream_app.catalogue import read_titles, shipped_catalogue
     from stream_app.rules import read_rules, shipped_rules
 
-    _set_up_logging(verbose=settings.verbose)
+    set_up_logging(settings.log_format, verbose=settings.verbose)
     options = client_options(settings.broker, settings.kafka_option)
     lake = Lake.at(settings.lake)
     catalogue = settings.catalogue or shipped_catalogue()
@@ -114,6 +118,7 @@ def run(settings: Settings) -> int:
                 wait_for_store=settings.wait,
                 web_port=settings.web_port,
                 web_bind=settings.web_bind,
+                freshness_limit_s=settings.freshness_limit,
             ),
             step=fault_point(os.environ.get(VARIABLE)),
         )
@@ -139,16 +144,3 @@ def run(settings: Settings) -> int:
             "the next worker reads those records again"
         )
     return 130 if report.interrupted and settings.until_caught_up else 0
-
-
-def _set_up_logging(*, verbose: bool) -> None:
-    """Log to standard error, a line a message; other libraries only from warnings on unless verbose."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S"
-    )
-    for name in ("playlake", "stream_app", "sink"):
-        logging.getLogger(name).setLevel(logging.INFO)
-    if verbose:
-        logging.getLogger().setLevel(logging.INFO)
-    else:  # it tells each of some thirty tries a second to reach a broker that is away; the transport tells it once
-        logging.getLogger("librdkafka").setLevel(logging.CRITICAL)

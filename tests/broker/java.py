@@ -78,13 +78,17 @@ def jars(say: Callable[[str], None]) -> Path:
     return libs
 
 
-def start(say: Callable[[str], None]) -> Broker:
+def start(say: Callable[[str], None], more: str = "") -> Broker:
     """Start a broker that ends with this process at the latest, killed or not.
+
+    Args:
+        say: is told what takes time.
+        more: further lines of server.properties, which win; `{port}` and `{controller_port}` are filled in.
 
     Raises:
         NoBroker: no jars, or the broker did not come up; the message ends with its last words.
     """
-    server = _Server(jars(say))
+    server = _Server(jars(say), more)
     atexit.register(server.close)
     try:
         server.format()
@@ -101,12 +105,12 @@ def start(say: Callable[[str], None]) -> Broker:
 class _Server:
     """The Java process behind a guard, and its folder."""
 
-    def __init__(self, libs: Path) -> None:
+    def __init__(self, libs: Path, more: str) -> None:
         self.port, controller_port = free_ports(2)
         self._folder = Path(tempfile.mkdtemp(prefix="playlake-kafka-"))
         self._properties = self._folder / "server.properties"
         self._properties.write_text(
-            _PROPERTIES.format(port=self.port, controller_port=controller_port, folder=self._folder)
+            (_PROPERTIES + more).format(port=self.port, controller_port=controller_port, folder=self._folder)
         )
         self._log = self._folder / "server.log"
         self._java = [

@@ -1,11 +1,12 @@
 """The job and its verbs: order, what is said, dry runs that change nothing, and running again and again."""
 
 import json
+import re
 import time
 
 import pytest
 
-from compaction import job
+from compaction import gold_files, job
 from compaction.dedupe import dedupe
 from playlake.cli import main
 from playlake.verbs import compact as verb
@@ -44,19 +45,24 @@ def test_the_job_does_its_steps_in_order_and_says_each_in_a_line(lake, capsys):
     code, lines, _ = told(capsys, "compact", "--lake", lake.uri)
     assert 0 == code
     assert [
-        "repair: 2 rows got a date (1 from the broker, 1 from the payload); 0 rows in the null partition",
+        "repair: 2 rows got a date (1 from the broker, 1 from the payload) as repair ID; 0 rows in the null partition",
         "dedupe: 1 repeated event dropped; 1 date looked at",
         "compact: 6 files became 3, in 2 lake partitions",
-        "gold: 10 tables of 10 brought up to date; 1 date computed",
+        "gold: 24 tables of 24 brought up to date; 1 date computed",
         "vacuum: 0 files deleted that no version of the last 7 days names",
-    ] == [f"{line.split()[0]}: {line.split(' s  ', 1)[1]}" for line in lines]
+    ] == [
+        re.sub(r"repair \d{8}T\d{6}Z-\w{8}", "repair ID", f"{line.split()[0]}: {line.split(' s  ', 1)[1]}")
+        for line in lines
+    ]
 
 
 def test_every_commit_of_the_job_is_between_two_steps_that_faults_can_name(lake):
     seen: list[str] = []
     list(job.run(lake, step=seen.append))
     commits = ["repair", "dedupe", "compact", "compact"]
-    commits += ["create gold"] * 8 + ["gold"] * 8 + ["create gold", "gold"] * 2  # those by date, those as a whole
+    tables = [file for file in gold_files.load().values() if not file.is_source]
+    dated = sum(file.is_dated for file in tables)
+    commits += ["create gold"] * dated + ["gold"] * dated + ["create gold", "gold"] * (len(tables) - dated)
     assert [f"{moment} {name}" for name in commits for moment in ("before", "after")] == seen
 
 
@@ -80,7 +86,7 @@ def test_a_dry_run_says_what_would_be_done_and_changes_nothing(lake, capsys):
         "2 rows would get a date (1 from the broker, 1 from the payload); 0 would stay without",
         "1 repeated event would be dropped",
         "4 small files of 2 lake partitions would be merged",
-        "8 tables would be brought up to date",
+        "16 tables would be brought up to date",
         "0 files would be deleted that no version of the last 7 days names",
     ] == [line.split(" s  ", 1)[1] for line in lines]
     assert before == everything(lake)
@@ -95,7 +101,7 @@ def test_repair_alone_and_its_dry_run(lake, capsys):
         "2026-11-21 payload client_ts as ISO text 1",
     ] == [" ".join(line.split()) for line in lines[:3]]
     assert "offset" in lines[4]
-    assert "2 rows would get a date; 0 have no usable time and would stay" == lines[-1]
+    assert "2 rows would get a date; 0 would stay in the null partition" == lines[-1]
     assert before == everything(lake)
     _, lines, _ = told(capsys, "repair", "--lake", lake.uri, "--dry-run", "--json")
     assert 2 == len(json.loads(lines[0])["rows"])
@@ -107,13 +113,13 @@ def test_repair_alone_and_its_dry_run(lake, capsys):
 def test_a_dry_run_of_a_clean_lake_says_so(tmp_path, capsys):
     lake = lakes.make(tmp_path)
     _, lines, _ = told(capsys, "repair", "--lake", lake.uri, "--dry-run")
-    assert ["0 rows would get a date; 0 have no usable time and would stay"] == lines
+    assert ["0 rows would get a date; 0 would stay in the null partition"] == lines
 
 
 def test_gold_alone_says_each_table(lake, capsys):
     code, lines, _ = told(capsys, "gold", "--lake", lake.uri)
-    assert (0, 11) == (code, len(lines))
-    assert lines[0].split() == ["content_overview", "full", "1", "dates", "1", "rows"]
+    assert (0, 1 + sum(not file.is_source for file in gold_files.load().values())) == (code, len(lines))
+    assert lines[0].split() == ["content_countries", "full", "1", "dates", "1", "rows"]
     _, lines, _ = told(capsys, "gold", "--lake", lake.uri, "--json")
     assert "unchanged" == json.loads(lines[0])["gold"]["title_daily"]["how"]
     _, lines, _ = told(capsys, "gold", "--lake", lake.uri, "--full", "--json")

@@ -164,7 +164,7 @@ def test_a_store_that_is_away_is_waited_for(harness, tmp_path):
     h.claim()
     h.submit(0, 5)
     h.pipeline.flush().result(WAIT_S)
-    assert h.pipeline.trouble is None
+    assert h.pipeline.store_trouble is None
     assert [(0, n) for n in range(5)] == positions_of(h.lake, "silver")
 
 
@@ -242,7 +242,7 @@ def test_a_registry_that_is_away_is_waited_for_before_the_batch_is_processed(har
     h.pipeline.submit(records([avro_bytes(0), event_bytes(1)]))
     h.pipeline.flush().result(WAIT_S)
     assert [(0, 0), (0, 1)] == positions_of(h.lake, "silver")
-    assert h.pipeline.trouble is None
+    assert h.pipeline.registry_trouble is None
 
 
 def test_a_worker_told_to_stop_does_not_wait_for_the_registry(harness):

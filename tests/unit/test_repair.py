@@ -1,15 +1,17 @@
 """Repair: which time a row gets, one atomic commit, and nothing lost beside writers."""
 
 import datetime as dt
+import random
 
+import pyarrow as pa
 import pytest
-from deltalake import DeltaTable
 
-from compaction.delta_log import commits
+from compaction.compact import compact
+from compaction.dedupe import dedupe
+from compaction.delta_log import live_files
+from compaction.merge import write_rows
 from compaction.repair import preview, repair
-from compaction.rewrite import Plan, RewriteMismatch, revert, rewrite
-from schemas.errors import CommitConflict
-from sink.scan import connect, create_view
+from schemas.errors import CommitConflict, RewriteMismatch
 from tests import lakes
 
 NOON = dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC)
@@ -131,8 +133,8 @@ def test_rows_appended_while_a_repair_runs_are_neither_lost_nor_a_reason_to_retr
     later = [lakes.undated(event_id="new", ingest="2026-11-21T12:00:05"), lakes.silver(event_id="dated")]
 
     def append(name: str) -> None:
-        if name == "before repair":
-            lakes.append(lake, "silver", later, txn=("playback/x/0", 7))
+        if name == "before repair" and later:
+            lakes.append(lake, "silver", [later.pop(), later.pop()], txn=("playback/x/0", 7))
 
     done = repair(lake, step=append)
     assert (1, 1, 1) == (done.total, done.left, done.attempts)
@@ -144,98 +146,87 @@ def test_rows_appended_while_a_repair_runs_are_neither_lost_nor_a_reason_to_retr
     assert 1 == repair(lake).total
 
 
-def test_an_append_of_earlier_rows_makes_a_repair_step_back_behind_them(tmp_path):
-    lake = lakes.make(tmp_path)
-    lakes.append(lake, "silver", [lakes.undated(event_id="a", ingest="2026-11-21T12:00:01")])
-    lakes.append(lake, "silver", [lakes.undated(event_id="b", ingest="2026-11-21T12:00:09")])
-    appends = iter([[lakes.undated(event_id="c", ingest="2026-11-21T12:00:05")]])
-    seen = []
-
-    def append(name: str) -> None:
-        seen.append(name)
-        if name == "before repair":
-            for rows in appends:
-                lakes.append(lake, "silver", rows)
-                break
-
-    done = repair(lake, step=append)
-    assert ["before repair", "before repair", "after repair"] == seen
-    assert (1, 2, 2) == (done.total, done.left, done.attempts)
-    assert [("a",)] == lakes.rows(lake, "select event_id from silver where event_date is not null")
-    assert 2 == repair(lake).total
-
-
 def test_a_compaction_in_between_makes_a_repair_plan_anew_and_doubles_nothing(tmp_path):
     lake = lakes.make(tmp_path)
     for _ in range(3):
         lakes.append(lake, "silver", [lakes.undated() for _ in range(5)])
     compactions = iter([1])
 
-    def compact(name: str) -> None:
+    def overtake(name: str) -> None:
         if name == "before repair":
             for _ in compactions:
-                lake.table("silver").optimize.compact(partition_filters=[("event_date", "=", "")])
+                compact(lake, "silver")
 
-    done = repair(lake, step=compact)
+    done = repair(lake, step=overtake)
     assert (15, 2) == (done.total, done.attempts)
     assert [(15, 15)] == lakes.rows(lake, "select count(*), count(distinct kafka_offset) from silver")
 
 
-def test_a_repair_that_is_always_refused_gives_up_and_changes_nothing(tmp_path):
+def test_a_repair_that_others_always_overtake_gives_up_and_changes_nothing(tmp_path):
     lake = lakes.make(tmp_path)
-    lakes.append(lake, "silver", [lakes.undated(event_id="old", ingest="2026-11-21T12:00:01")])
+    lakes.append(lake, "silver", [lakes.undated()])
 
-    def append(name: str) -> None:
-        lakes.append(lake, "silver", [lakes.undated(ingest="2026-11-21T12:00:00")])
+    def overtake(name: str) -> None:
+        lakes.append(lake, "silver", [lakes.undated()])
+        compact(lake, "silver")
 
     with pytest.raises(CommitConflict, match="nothing was changed"):
-        rewrite(
-            lake,
-            lambda handle, before: _everything(lake, handle),
-            what="repair",
-            rewrite_id="x",
-            sets={"country": "'XX'"},
-            pause=lambda attempt: None,
-            step=append,
-        )
-    assert [(0,)] == lakes.rows(lake, "select count(*) from silver where country = 'XX'")
+        repair(lake, step=overtake)
+    query = "select count(*) = count(distinct kafka_offset), count(event_date), count(repair_id) from silver"
+    assert [(True, 0, 0)] == lakes.rows(lake, query)
 
 
-def test_a_rewrite_that_changes_more_than_planned_is_undone_and_later_appends_stay(tmp_path):
+def _drop_a_row(rows: pa.Table) -> pa.Table:
+    return rows.slice(1)
+
+
+def _double_a_row(rows: pa.Table) -> pa.Table:
+    return pa.concat_tables([rows, rows.slice(0, 1)])
+
+
+def _change_a_value(rows: pa.Table) -> pa.Table:
+    names = pa.array(["XX", *rows["country"].to_pylist()[1:]])
+    return rows.set_column(rows.schema.get_field_index("country"), "country", names.dictionary_encode())
+
+
+@pytest.mark.parametrize("spoil", [_drop_a_row, _double_a_row, _change_a_value])
+@pytest.mark.parametrize("job", [repair, dedupe])
+def test_files_that_hold_anything_but_the_plan_are_not_committed(tmp_path, monkeypatch, job, spoil):
     lake = lakes.make(tmp_path)
-    lakes.append(lake, "silver", [lakes.undated(event_id="old"), lakes.undated(event_id="other")])
+    lakes.append(lake, "silver", [lakes.undated(), lakes.undated()])
+    lakes.append(lake, "silver", [lakes.silver(event_id="a"), lakes.silver(event_id="a"), lakes.silver()])
+    before = lakes.rows(lake, "select * from silver order by kafka_offset")
+    version = lake.table("silver").version()
 
-    def append(name: str) -> None:
-        if name == "after repair":
-            lakes.append(lake, "silver", [lakes.undated(event_id="later")])
+    def write(lake, table, partition, parts, **more):
+        return write_rows(lake, table, partition, [spoil(pa.concat_tables(parts).unify_dictionaries())], **more)
 
-    with pytest.raises(RewriteMismatch, match="it was undone"):
-        rewrite(
-            lake,
-            lambda handle, before: _everything(lake, handle, set_country="YY"),
-            what="repair",
-            rewrite_id="x",
-            sets={"country": "'XX'"},  # the plan said YY
-            step=append,
-        )
-    assert [
-        ("later", "DE"),
-        ("old", "DE"),
-        ("other", "DE"),
-    ] == lakes.rows(lake, "select event_id, country from silver order by 1")
+    monkeypatch.setattr("compaction.rewrite.write_rows", write)
+    with pytest.raises(RewriteMismatch, match="nothing was changed"):
+        job(lake)
+    assert version == lake.table("silver").version()
+    assert before == lakes.rows(lake, "select * from silver order by kafka_offset")
 
 
-def test_a_rewrite_whose_files_were_compacted_since_is_not_undone_by_halves(tmp_path):
+def test_a_large_repair_of_many_files_and_dates_keeps_every_other_column(tmp_path):
     lake = lakes.make(tmp_path)
-    lakes.append(lake, "silver", [lakes.undated() for _ in range(3)])
-    lakes.append(lake, "silver", [lakes.silver()])
-    planned_on = lake.table("silver").version()
-    repair(lake)
-    commit = commits(lake, "silver", planned_on, planned_on + 1)[0]
-    lake.table("silver").optimize.compact()
-    with pytest.raises(CommitConflict, match=f"restore version {planned_on} by hand"):
-        revert(lake, commit, planned_on)
-    assert [(4, 4)] == lakes.rows(lake, "select count(*), count(distinct kafka_offset) from silver")
+    dice = random.Random(3)
+    for _ in range(8):
+        times = [None if dice.random() < 0.2 else NOON - dt.timedelta(hours=dice.randrange(100)) for _ in range(60)]
+        rows = [lakes.undated(broker=at, ingest=NOON) for at in times]
+        lakes.append(lake, "silver", [*rows, lakes.silver()])
+    query = "select * exclude (event_timestamp, event_date, event_date_source, repair_id) from silver order by all"
+    before = lakes.rows(lake, query)
+    files = len(live_files(lake.table("silver"), lake.path("silver")))
+    done = repair(lake)
+    assert before == lakes.rows(lake, query)
+    assert [(done.left, done.total, 8)] == lakes.rows(
+        lake,
+        "select count(*) filter (event_date is null), count(repair_id), count(*) filter (raw_payload is null)"
+        " from silver",
+    )
+    assert [(True,)] == lakes.rows(lake, "select bool_and(event_date = event_timestamp::date) from silver")
+    assert files > len(live_files(lake.table("silver"), lake.path("silver")))
 
 
 def test_statistics_of_repaired_files_name_no_user(tmp_path):
@@ -244,16 +235,3 @@ def test_statistics_of_repaired_files_name_no_user(tmp_path):
     version = repair(lake).version
     log = lake.filesystem().cat_file(f"{lake.path('silver')}/_delta_log/{version:020}.json").decode()
     assert "u-secret" not in log
-
-
-def _everything(lake, handle: DeltaTable, set_country: str | None = None) -> Plan:
-    con = connect(lake)
-    create_view(con, "silver", handle)
-    rows = con.sql(
-        "select topic, topic_id, kafka_partition, kafka_offset, cast($1 as text) as country "
-        "from silver where event_id <> 'other'",
-        params=[set_country],
-    ).to_arrow_table()
-    if set_country is None:
-        rows = rows.drop_columns(["country"])
-    return Plan(rows, None, NOON + dt.timedelta(days=1))

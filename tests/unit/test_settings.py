@@ -96,3 +96,27 @@ def test_a_file_that_is_named_but_not_there_or_broken_is_told(tmp_path, monkeypa
     (tmp_path / "other.toml").write_text("= broken")
     with pytest.raises(ConfigError, match="can't be read"):
         load(Settings, [])
+
+
+class Listing(VerbSettings):
+    """A verb with a list."""
+
+    verb: ClassVar[str] = "listing"
+    kafka_option: list[str] = Field([], description="name=value")
+
+
+def test_a_variable_that_is_no_list_is_told_without_its_value(monkeypatch):
+    monkeypatch.setenv("PLAYLAKE_KAFKA_OPTION", "sasl.password=hidden")
+    with pytest.raises(ConfigError, match="PLAYLAKE_KAFKA_OPTION is no JSON list") as caught:
+        load(Listing, [])
+    assert "hidden" not in str(caught.value)
+    monkeypatch.setenv("PLAYLAKE_KAFKA_OPTION", '["a=b"]')
+    assert ["a=b"] == load(Listing, []).kafka_option
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "eighty"])
+def test_a_port_that_is_none_names_its_flag(port):
+    from playlake.verbs.stream import Settings as Stream
+
+    with pytest.raises(ConfigError, match="--web-port: "):
+        load(Stream, ["--broker", "kafka://b:1", "--topic", "t", "--lake", "l", "--web-port", port])

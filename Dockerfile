@@ -1,0 +1,45 @@
+# syntax=docker/dockerfile:1
+# playlake, every verb of it: `docker run --rm playlake --help`.
+# The dashboard needs packages that nothing else does: --build-arg EXTRAS=--all-extras.
+# A release pins the base by its digest, too: --build-arg BASE=python:3.12-slim-bookworm@sha256:…
+ARG BASE=python:3.12-slim-bookworm
+
+FROM ${BASE} AS build
+ARG EXTRAS
+ENV UV_PROJECT_ENVIRONMENT=/opt/playlake \
+    UV_PYTHON_DOWNLOADS=never \
+    UV_NATIVE_TLS=true \
+    UV_LINK_MODE=copy \
+    UV_COMPILE_BYTECODE=1
+RUN pip install --no-cache-dir uv==0.13.8
+WORKDIR /src
+# The packages of the lock first: a changed line of ours does not fetch them again.
+COPY pyproject.toml uv.lock README.md LICENSE ./
+RUN --mount=type=cache,target=/root/.cache/uv uv sync --frozen --no-dev ${EXTRAS} --no-install-project
+COPY . .
+RUN --mount=type=cache,target=/root/.cache/uv uv sync --frozen --no-dev ${EXTRAS} --no-editable
+# What no verb loads: headers, tests, pyarrow's own S3 and Flight, and botocore's descriptions of the four
+# hundred services that are not S3.
+RUN cd /opt/playlake/lib/python3*/site-packages \
+ && rm -rf pyarrow/include pyarrow/tests pyarrow/src numpy/tests \
+      pyarrow/*_flight*.so* pyarrow/libarrow_s3.so* pyarrow/_s3fs*.so \
+ && find botocore/data -mindepth 1 -maxdepth 1 -type d \
+      ! -name s3 ! -name sts ! -name sso ! -name sso-oidc ! -name signin -exec rm -rf {} + \
+ && find . -name '*.pxd' -delete
+
+FROM ${BASE}
+LABEL org.opencontainers.image.title=playlake \
+      org.opencontainers.image.licenses=Apache-2.0
+# A new volume mounted at /lake belongs to playlake, as this folder does.
+RUN groupadd --system --gid 10001 playlake \
+ && useradd --system --uid 10001 --gid playlake --home-dir /tmp --shell /usr/sbin/nologin playlake \
+ && install --directory --owner playlake --group playlake /lake
+COPY --from=build /opt/playlake /opt/playlake
+# Nothing is written outside of /tmp and the lake: the root file system may be read-only.
+ENV PATH=/opt/playlake/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
+USER 10001:10001
+WORKDIR /tmp
+ENTRYPOINT ["playlake"]
+CMD ["--help"]
