@@ -18,6 +18,7 @@ from sink.lake import Lake, data_files
 
 KAFKA_PARTITIONS = 4
 FAUST_EVENTS = 100_000
+AVRO = ("--format", "avro", "--schema-registry", "mock://")
 
 
 def fill(url: str, events: int, *more: str) -> tuple[str, Run]:
@@ -70,6 +71,11 @@ def one_round(bootstrap: str, events: int, folder: Path) -> Iterator[dict[str, A
         )
         yield _row(f"stream x{workers}", events, lake_seconds(lake, topic), runs)
         shutil.rmtree(lake)
+    avro, produced = fill(url, events, *AVRO)
+    yield _row("produce avro", events, produced.seconds, [produced])
+    runs = run_all([stream(url, avro, lake, uuid.uuid4().hex[:8], *AVRO)])
+    yield _row("stream avro", events, lake_seconds(lake, avro), runs)
+    shutil.rmtree(lake)
     few, _ = fill(url, FAUST_EVENTS)
     place = folder / "faust"
     runs = run_all([[*PLAYLAKE[:1], "-m", "bench.stock_faust", bootstrap, few, str(FAUST_EVENTS), str(place)]])
@@ -91,6 +97,7 @@ RATIOS = (
     ("one worker's rate against the tuned loop", "stream x1", "loop x1", "events_per_s", ">= 2.0"),
     ("one worker's rate against stock Faust", "stream x1", "stock faust", "events_per_s", ">= 25"),
     ("two workers' rate against two loops", "stream x2", "loop x2", "events_per_s", ">= 1.2"),
+    ("one worker's rate for Avro against JSON", "stream avro", "stream x1", "events_per_s", ">= 0.9"),
     ("one worker's CPU against the tuned loop", "stream x1", "loop x1", "cpu_s_per_million", "<= 0.75"),
 )
 

@@ -16,6 +16,9 @@ VERBS: Final = {
     "repair": "give rows without a usable event time their date",
     "gold": "bring the gold tables up to date",
     "query": "ask the lake in SQL",
+    "quarantine": "what was refused: counted, record by record, or to a file",
+    "schema": "whether a changed event schema fits the ones before it",
+    "rules": "try a changed set of rules on real records",
     "status": "how the lake is: sizes, freshness, positions, what was refused",
     "verify": "prove that nothing was lost and nothing doubled",
 }

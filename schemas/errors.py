@@ -3,7 +3,8 @@
     PlaylakeError                 one line for a person: what, where, what to do
     ├── TransientError            the world is away for now: wait with jitter, readiness false meanwhile
     │   ├── BrokerUnavailable     no answer from the broker
-    │   └── StoreUnavailable      no answer from the disk or the object store
+    │   ├── StoreUnavailable      no answer from the disk or the object store
+    │   └── RegistryUnavailable   no answer from the schema registry
     └── TerminalError             waiting will not mend it: stop, exit code 2
         ├── ConfigError           a flag, a variable or a file of the user's is wrong
         ├── LakeNotFound          there is no lake at that URI
@@ -11,6 +12,9 @@
         ├── TopicNotFound         the broker has no such topic
         ├── TopicRecreated        the topic's id is not the one whose records the lake holds
         ├── OffsetsGone           the topic no longer has records that the lake needs next
+        ├── SchemaRefused         the schema registry does not take a schema
+        ├── RuleBroken            a record broke a rule whose action is to stop
+        ├── OverBudget            more records of a flush are bad than a rule set allows; nothing of it was written
         ├── FenceLost             another writer claimed a Kafka partition that this one was writing
         ├── CommitConflict        a table kept being changed by others while one commit was tried again
         ├── RewriteMismatch       a repair or dedupe wrote other rows than it had planned; nothing was committed
@@ -39,6 +43,10 @@ class StoreUnavailable(TransientError):
     """The disk or the object store did not answer, or answered that it can't serve now."""
 
 
+class RegistryUnavailable(TransientError):
+    """The schema registry did not answer, or answered that it can't serve now."""
+
+
 class TerminalError(PlaylakeError):
     """Waiting will not mend it. The process stops with exit code 2 and acknowledges nothing more."""
 
@@ -65,6 +73,18 @@ class TopicRecreated(TerminalError):
 
 class OffsetsGone(TerminalError):
     """The topic no longer has the records that the lake needs next: they expired or were truncated."""
+
+
+class SchemaRefused(TerminalError):
+    """The schema registry does not take a schema, as a rule because it does not fit the subject's earlier ones."""
+
+
+class RuleBroken(TerminalError):
+    """A record broke a rule whose action is to stop the worker. Nothing of its batch was written."""
+
+
+class OverBudget(TerminalError):
+    """More of a flush's records are bad than the rules allow. Nothing of the flush was written."""
 
 
 class FenceLost(TerminalError):

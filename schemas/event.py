@@ -16,8 +16,15 @@ REQUIRED_FIELDS: Final = ("event_id", "user_id", "profile_id", "session_id", "ti
 OPTIONAL_TEXT_FIELDS: Final = ("device_type", "country", "app_version")
 """Text fields that may be missing or null, at a cost in `quality_score`; a value of another type is quarantined."""
 
+TEXT_FIELDS: Final = (*REQUIRED_FIELDS, "content_id", *OPTIONAL_TEXT_FIELDS)
+"""What the rules read as text; in another type it is a fault."""
+NUMBER_FIELDS: Final = ("event_ts", "playhead_s")
+"""What the rules read as numbers."""
+
 REASONS: Final = (
     "empty_value",
+    "unknown_schema",
+    "malformed_avro",
     "not_utf8",
     "malformed_json",
     "not_an_object",
@@ -43,7 +50,19 @@ EVENT_DATE_SOURCES: Final = ("event_ts", "payload", "broker", "null")
 repair; or nowhere, which is the null partition."""
 
 
+EVENT_VERSIONS: Final = (1,)
+"""Versions of the event's Avro schema, oldest first."""
+
+
+def avro_versions() -> dict[int, dict[str, Any]]:
+    """Return each version of the event's Avro schema as a dict (Avro 1.11 specification, record schema)."""
+    folder = files("schemas")
+    return {
+        number: json.loads(folder.joinpath(f"playback_event.v{number}.avsc").read_text(encoding="utf-8"))
+        for number in EVENT_VERSIONS
+    }
+
+
 def avro_schema() -> dict[str, Any]:
-    """Return the current version of the event's Avro schema as a dict (Avro 1.11 specification, record schema)."""
-    schema: dict[str, Any] = json.loads(files("schemas").joinpath("playback_event.v1.avsc").read_text())
-    return schema
+    """Return the current version of the event's Avro schema."""
+    return avro_versions()[EVENT_VERSIONS[-1]]

@@ -37,17 +37,21 @@ from schemas.errors import (
     TopicRecreated,
     TransientError,
 )
+from schemas.wire import Registry
 from sink import positions
 from sink.lake import Lake
 from sink.positions import Source
 from sink.writer import Flushed, LakeWriter
 from stream_app.broker import Topic
+from stream_app.budgets import Budgets
 from stream_app.catalogue import WatchedCatalogue
 from stream_app.generations import TopicWatch, require_known_topic
+from stream_app.known_schemas import KnownSchemas
 from stream_app.metrics import WorkerMetrics, WorkerState, lag_records
 from stream_app.patience import Patience
 from stream_app.pipeline import Limits, Pipeline
 from stream_app.process import Processor
+from stream_app.rules import RuleSet
 from stream_app.transport import Consumer, Transport
 from stream_app.web import add_pages, require_free_port
 
@@ -72,6 +76,9 @@ class WorkerSettings:
         catalogue: CSV of titles.
         group: consumer group; workers of one group share the Kafka partitions.
         limits: when to flush and how much to hold.
+        registry: of the schemas of Avro records; without one these are quarantined.
+        rules: the lake's own, with their budgets.
+        accept_over_budget: go on where a flush is over a budget.
         until_caught_up: stop once the topic's end offsets are in the lake.
         accept_new_topic: read a topic that was deleted and made again, from its beginning, where the lake holds records
             of the former one; without it that is an error.
@@ -88,6 +95,9 @@ class WorkerSettings:
     catalogue: Path
     group: str
     limits: Limits = field(default_factory=Limits)
+    registry: Registry | None = None
+    rules: RuleSet = field(default_factory=RuleSet)
+    accept_over_budget: bool = False
     until_caught_up: bool = False
     accept_new_topic: bool = False
     wait_for_store: bool = False
@@ -102,6 +112,7 @@ class WorkerReport:
 
     Attributes:
         rows: per table, rows committed.
+        broken: per rule, how many committed records broke it.
         flushes: how many flushes committed something.
         seconds: from the first batch to the last flush.
         interrupted: whether a signal stopped it.
@@ -109,6 +120,7 @@ class WorkerReport:
     """
 
     rows: dict[str, int] = field(default_factory=lambda: {"bronze": 0, "silver": 0, "quarantine": 0})
+    broken: dict[str, int] = field(default_factory=dict)
     flushes: int = 0
     seconds: float = 0.0
     interrupted: bool = False
@@ -137,7 +149,7 @@ def run_worker(settings: WorkerSettings, *, step: Callable[[str], None] | None =
     )
     catalogue = WatchedCatalogue(settings.catalogue)
     regions = pa.Table.from_pylist([{"code": country.code, "region": country.region} for country in countries()])
-    processor = Processor(catalogue.titles, regions)
+    processor = Processor(catalogue.titles, regions, settings.rules)
     settings.lake.filesystem()  # loads s3fs now: that takes a second or more, for which the first flush would wait
     writer = patiently(lambda: LakeWriter(settings.lake, step=step), for_s=for_s)
     with tempfile.TemporaryDirectory(prefix="playlake-worker-") as folder:  # Faust wants one; it stays empty
@@ -171,11 +183,14 @@ class Worker:
         self._refused = writer.refused
         self._metrics = WorkerMetrics(self._state)
         self._topic_watch = TopicWatch(settings.client_options, settings.topic)
+        self._budgets = Budgets(settings.rules, accept=settings.accept_over_budget)
         self._pipeline = Pipeline(
             writer,
             processor,
             catalogue,
             settings.limits,
+            schemas=KnownSchemas(settings.registry),
+            budgets=self._budgets,
             on_flushed=self._on_flushed,
             on_room=lambda: self._soon(self._room_made),
             on_failure=lambda error: self._soon(self.failed, error),
@@ -284,6 +299,7 @@ class Worker:
         for name, rows in flushed.rows.items():
             self._report.rows[name] += rows
         self._report.flushes += 1
+        self._report.broken = dict(self._budgets.totals)
         if self._first_batch_at is not None:
             self._report.seconds = time.monotonic() - self._first_batch_at
         for source, last in flushed.done.items():
@@ -405,11 +421,12 @@ class Worker:
 
     def _state(self) -> WorkerState:
         """Return how the worker is now, from memory. On the app's loop."""
-        store_trouble = self._pipeline.store_trouble
+        store_trouble, registry_trouble = self._pipeline.store_trouble, self._pipeline.registry_trouble
         return WorkerState(
             is_joined=self._app.rebalancing_count > 0,
             store_trouble=None if store_trouble is None else str(store_trouble),
             broker_trouble=self._broker_trouble,
+            registry_trouble=None if registry_trouble is None else str(registry_trouble),
             oldest_waiting_s=max(map(self._waiting_s, self._unacknowledged), default=0.0),
             buffer_bytes=self._pipeline.in_flight_bytes,
             refused=dict(self._refused),

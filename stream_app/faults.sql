@@ -1,40 +1,14 @@
 -- Why records are bad: every reason, and a detail for a person.
 --
+-- follows:  `parsed`, from parse_json.sql or parse_avro.sql; the two together are one statement.
 -- grain:    one row in, one row out; only for records that process.sql found invalid.
--- reads:    bad   row_number, text (null where the bytes are no UTF-8), byte_count
 -- promise:  total and pure; `reasons` is never empty, its codes are those of schemas.event.REASONS, in that order.
 --
 -- Apart from process.sql because DuckDB pays for these branches on every row, valid ones too: a third of the whole step.
-with checked as (
-    select *, coalesce(json_valid(text), false) as is_json
-    from bad
-),
-
-parsed as (
-    select
-        *,
-        case when is_json then json_type(text) end as json_kind,
-        case
-            when is_json then json_transform(
-                text,
-                '{"event_id":"VARCHAR","user_id":"VARCHAR","profile_id":"VARCHAR","session_id":"VARCHAR",
-                  "title_id":"VARCHAR","content_id":"VARCHAR","event_type":"VARCHAR","playhead_s":"DOUBLE"}'
-            )
-        end as field,
-        case
-            when is_json then json_type(
-                text,
-                ['$.event_id', '$.user_id', '$.profile_id', '$.session_id', '$.title_id', '$.content_id',
-                 '$.event_type', '$.device_type', '$.country', '$.app_version', '$.playhead_s']
-            )
-        end as kinds
-    from checked
-),
-
 -- Null, absent and JSON null are one thing here: kind null.
 named as (
     select
-        row_number, byte_count, text, is_json, json_kind,
+        row_number, fault, fault_detail,
         field.event_id, field.user_id, field.profile_id, field.session_id, field.event_type, field.playhead_s,
         coalesce(field.title_id, field.content_id) as title_id,
         nullif(kinds[1], 'NULL') as event_id_kind,
@@ -46,7 +20,7 @@ named as (
         nullif(kinds[8], 'NULL') as device_type_kind,
         nullif(kinds[9], 'NULL') as country_kind,
         nullif(kinds[10], 'NULL') as app_version_kind,
-        nullif(kinds[11], 'NULL') as playhead_s_kind
+        nullif(kinds[12], 'NULL') as playhead_s_kind
     from parsed
 ),
 
@@ -65,10 +39,7 @@ judged as (
 select
     row_number,
     case
-        when coalesce(byte_count, 0) = 0 then ['empty_value']
-        when text is null then ['not_utf8']
-        when not is_json then ['malformed_json']
-        when json_kind <> 'OBJECT' then ['not_an_object']
+        when fault is not null then [fault]
         else list_filter(
             [
                 case when event_id_kind is null or event_id = '' then 'missing:event_id' end,
@@ -96,6 +67,7 @@ select
     nullif(
         concat_ws(
             '; ',
+            fault_detail,
             case when event_id_kind <> 'VARCHAR' then 'event_id is ' || event_id_kind end,
             case when user_id_kind <> 'VARCHAR' then 'user_id is ' || user_id_kind end,
             case when profile_id_kind <> 'VARCHAR' then 'profile_id is ' || profile_id_kind end,

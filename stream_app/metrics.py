@@ -34,6 +34,7 @@ class WorkerState:
         is_joined: whether the group has told which Kafka partitions are its own (perhaps none).
         store_trouble: why the store is being waited for; None while it answers.
         broker_trouble: why the broker is being waited for; None while it answers.
+        registry_trouble: why the schema registry is being waited for; None while it answers.
         oldest_waiting_s: since the broker's time of the oldest record fetched and not yet in the lake; 0 without one.
         buffer_bytes: of records fetched and not yet in the lake.
         refused: per table, commits refused so far because others changed it.
@@ -43,6 +44,7 @@ class WorkerState:
     is_joined: bool = False
     store_trouble: str | None = None
     broker_trouble: str | None = None
+    registry_trouble: str | None = None
     oldest_waiting_s: float = 0.0
     buffer_bytes: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)
@@ -181,6 +183,7 @@ class _States(Collector):
         yield _gauge("oldest_waiting_seconds", waiting, state.oldest_waiting_s)
         yield _gauge("store_up", "Whether the lake's store answers.", state.store_trouble is None)
         yield _gauge("broker_up", "Whether the broker answers.", state.broker_trouble is None)
+        yield _gauge("registry_up", "Whether the schema registry answers.", state.registry_trouble is None)
         refused = CounterMetricFamily(
             "playlake_commit_conflicts",
             "Commits refused because others changed the table, and tried again.",

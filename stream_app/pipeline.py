@@ -20,10 +20,12 @@ from typing import Any, Final, TypeVar
 
 import pyarrow as pa
 
-from schemas.errors import FenceLost, StoreUnavailable
+from schemas.errors import FenceLost, RegistryUnavailable, TransientError
 from sink.positions import Source
 from sink.writer import Flushed, LakeWriter
+from stream_app.budgets import Budgets
 from stream_app.catalogue import WatchedCatalogue
+from stream_app.known_schemas import KnownSchemas
 from stream_app.patience import Patience
 from stream_app.process import Processor
 
@@ -61,6 +63,7 @@ class _Rows:
     records: pa.Table
     silver: pa.Table
     quarantine: pa.Table
+    broken: tuple[int, ...]
     submitted_at: float
 
 
@@ -81,6 +84,8 @@ class Pipeline:
         catalogue: WatchedCatalogue,
         limits: Limits,
         *,
+        schemas: KnownSchemas,
+        budgets: Budgets,
         on_flushed: Callable[[Flushed], None],
         on_room: Callable[[], None],
         on_failure: Callable[[BaseException], None],
@@ -93,6 +98,8 @@ class Pipeline:
             processor: used by the processing thread only from now on, and closed when that ends.
             catalogue: looked at about once a second while batches come.
             limits: when to flush and how much to hold.
+            schemas: of Avro records; asked before a batch is processed, and waited for.
+            budgets: of the processor's rules; asked before a flush, which they may refuse.
             on_flushed: called in the writing thread after each flush that did something; acknowledge only there.
             on_room: called in the writing thread after a flush, when `has_room` may have become true.
             on_failure: called once, in the thread that failed, with an error that waiting will not mend (a
@@ -103,6 +110,8 @@ class Pipeline:
         self._writer = writer
         self._processor = processor
         self._catalogue = catalogue
+        self._schemas = schemas
+        self._budgets = budgets
         self._limits = limits
         self._flush_bytes = min(limits.flush_bytes, limits.max_in_flight_bytes)  # once full, nothing more comes
         self._on_flushed = on_flushed
@@ -118,6 +127,7 @@ class Pipeline:
         self._failure: BaseException | None = None
         self._next_catalogue_check = 0.0
         self._patiently = Patience(self._give_up)
+        self._ask_registry = Patience(self._give_up, RegistryUnavailable, "the schema registry")
         self._threads = [
             threading.Thread(target=self._guard, args=(loop,), name=name, daemon=True)
             for name, loop in (("process", self._process), ("write", self._write))
@@ -129,9 +139,14 @@ class Pipeline:
             thread.start()
 
     @property
-    def store_trouble(self) -> StoreUnavailable | None:
+    def store_trouble(self) -> TransientError | None:
         """Why the store is being waited for; None while it answers."""
         return self._patiently.trouble
+
+    @property
+    def registry_trouble(self) -> TransientError | None:
+        """Why the schema registry is being waited for; None while it answers."""
+        return self._ask_registry.trouble
 
     @property
     def in_flight_bytes(self) -> int:
@@ -267,8 +282,9 @@ class Pipeline:
             if self._catalogue.reload_if_changed():
                 self._processor.use_titles(self._catalogue.titles)
         records = pa.concat_tables([batch.records for batch in batches])
-        processed = self._processor(records)
-        return _Rows(records, processed.silver, processed.quarantine, batches[0].submitted_at)
+        schemas = self._ask_registry(lambda: self._schemas.used_in(records))
+        processed = self._processor(records, schemas)
+        return _Rows(records, processed.silver, processed.quarantine, processed.broken, batches[0].submitted_at)
 
     def _pass_on(self, item: _Rows | _Command) -> None:
         while True:
@@ -295,6 +311,7 @@ class Pipeline:
                     return
             else:
                 self._writer.add(item.records, item.silver, item.quarantine)
+                self._budgets.add(item.records.num_rows, item.quarantine.num_rows, item.broken)
                 self._buffered_bytes += item.records.nbytes
                 if flush_at is None:
                     flush_at = item.submitted_at + self._limits.allowed_latency_s
@@ -316,9 +333,11 @@ class Pipeline:
                 command.answer.set_result(result)
 
     def _flush(self) -> None:
+        self._budgets.require_within()
         if self._before_flush is not None and not self._writer.is_empty:
             self._before_flush(self._give_up.is_set)
         flushed = self._patiently(self._writer.flush)
+        self._budgets.flushed()
         with self._lock:
             self._in_flight_bytes -= self._buffered_bytes
         self._buffered_bytes = 0

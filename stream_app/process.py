@@ -1,37 +1,41 @@
 """Records in, silver and quarantine rows out: pure and total.
 
-No clock, no network, no global: the same records, titles and countries give the same rows. Total: any bytes get exactly
-one fate. The judgement itself is one SQL statement, `process.sql`, which reads on one page; `faults.sql` adds, for the
-few records that are bad, every reason why.
+No clock, no network, no global: the same records, schemas, titles and countries give the same rows. Total: any bytes
+get exactly one fate. The judgement itself is one SQL statement a format: `parse_json.sql` or `parse_avro.sql` make
+fields of the records, `process.sql` judges them and reads on one page; `faults.sql` adds, for the few records that are
+bad, every reason why.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Final
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
+from schemas.avro_columns import AvroDecoder
+from schemas.errors import RuleBroken
 from schemas.tables import POSITION, QUARANTINE, RECORDS, SILVER
+from schemas.wire import NOT_AVRO, schema_ids
+from stream_app.formats import AVRO_BATCH, JSON_BATCH, Schemas, avro_batch, json_batch
+from stream_app.rules import CODE, RuleSet
 
-_SQL: Final = files("stream_app").joinpath("process.sql").read_text(encoding="utf-8")
+_SQL: Final = {
+    name: files("stream_app").joinpath(f"{name}.sql").read_text(encoding="utf-8")
+    for name in ("parse_json", "parse_avro", "process", "faults")
+}
 
-_FAULTS_SQL: Final = files("stream_app").joinpath("faults.sql").read_text(encoding="utf-8")
+BUILT_IN: Final = "builtin-" + hashlib.sha256("".join(_SQL.values()).encode()).hexdigest()[:12]
+"""Version of what process.sql checks itself, kept with every quarantined row: it changes whenever the SQL does."""
 
-RULE_SET: Final = "builtin-" + hashlib.sha256((_SQL + _FAULTS_SQL).encode()).hexdigest()[:12]
-"""Version of the rules, kept with every quarantined row: it changes whenever the SQL does."""
-
-_ROW_NUMBER = pa.field("row_number", pa.int64())
-_TEXT = pa.field("text", pa.string())
-_BATCH: Final = pa.schema(
-    [_ROW_NUMBER, _TEXT, *(RECORDS.field(name) for name in ("broker_timestamp", "ingest_timestamp"))]
-)
-_BAD: Final = pa.schema([_ROW_NUMBER, _TEXT, pa.field("byte_count", pa.int32())])
 _FROM_RECORD: Final = (*(field.name for field in POSITION), "broker_timestamp", "ingest_timestamp")
 
 
@@ -43,22 +47,27 @@ class Processed:
         silver: columns of `SILVER`, ordered by event date (nulls last), then as in the batch: so each lake partition is
             one slice. Text and lists of text from the catalogue are dictionary-encoded.
         quarantine: schema `QUARANTINE`, ordered as in the batch.
+        broken: for each of the lake's rules, how many records broke it.
     """
 
     silver: pa.Table
     quarantine: pa.Table
+    broken: tuple[int, ...] = ()
 
 
 class Processor:
     """The process step with its reference data loaded. Not for use from two threads at once."""
 
-    def __init__(self, titles: pa.Table, countries: pa.Table) -> None:
+    def __init__(self, titles: pa.Table, countries: pa.Table, rules: RuleSet | None = None) -> None:
         """Load reference data.
 
         Args:
             titles: schema `stream_app.catalogue.TITLES`, unique `title_id`.
             countries: columns `code` (unique) and `region`.
+            rules: the lake's own; None for none.
         """
+        self._rules = rules or RuleSet()
+        self._rule_set = "+".join(filter(None, (BUILT_IN, self._rules.label)))
         self._con = duckdb.connect()
         self._con.execute("set threads = 1")  # the worker overlaps steps instead; one thread also keeps the rows' order
         self._con.execute("set TimeZone = 'UTC'")
@@ -68,8 +77,9 @@ class Processor:
         self._con.execute("create table countries as from given")
         self._regions = _Lookup(countries.select(["region"]))
         self.use_titles(titles)
-        self._judge = _Statement(self._con, _SQL, "batch", _BATCH)
-        self._explain = _Statement(self._con, _FAULTS_SQL, "bad", _BAD)
+        statements = {"process": self._rules.in_statement(_SQL["process"]), "faults": _SQL["faults"]}
+        self._json = _Format(self._con, "json", JSON_BATCH, statements)
+        self._avro = _Format(self._con, "avro", AVRO_BATCH, statements)
 
     def use_titles(self, titles: pa.Table) -> None:
         """Judge the next batches with this catalogue (schema as in `__init__`)."""
@@ -78,36 +88,87 @@ class Processor:
         self._con.unregister("given")
         self._titles = _Lookup(titles.drop_columns(["title_id"]))
 
-    def __call__(self, records: pa.Table) -> Processed:
+    def __call__(self, records: pa.Table, schemas: Schemas = MappingProxyType({})) -> Processed:
         """Judge a batch.
 
         Args:
             records: schema `RECORDS`, any number of rows, from any Kafka partitions, any bytes as values.
+            schemas: what is known of the schema ids in there; an id that isn't is unknown.
+
+        Raises:
+            RuleBroken: a record broke a rule whose action is `fail`.
         """
-        value = records["value"].combine_chunks()
-        row_number = pa.array(np.arange(records.num_rows))
-        text = _decode_utf8(value)
-        judged = self._judge(row_number, text, records["broker_timestamp"], records["ingest_timestamp"])
-        if judged.num_rows != records.num_rows:
-            raise AssertionError(f"process.sql made {judged.num_rows} rows of {records.num_rows}")
-        if not judged["row_number"].equals(pa.chunked_array([row_number])):  # joined from the catalogue's side
-            judged = judged.take(pc.sort_indices(judged["row_number"]))
+        ids = schema_ids(records["value"].combine_chunks())
+        judged = self._execute("process", records, ids, schemas)
         columns = {name: judged[name] for name in judged.column_names}
         columns |= self._titles(columns["title_row"]) | self._regions(columns["country_row"])
         columns |= {name: records[name] for name in _FROM_RECORD}
         silver = pa.table([columns[name] for name in SILVER.names], SILVER.names)
         is_valid = judged["is_valid"].combine_chunks()
+        broken = judged["broken"].to_numpy()
+        counts = self._count(broken, records)
         silver = _by_date(silver, is_valid)
         if silver.num_rows == records.num_rows:
-            return Processed(silver, QUARANTINE.empty_table())
+            return Processed(silver, QUARANTINE.empty_table(), counts)
         is_bad = pc.invert(is_valid)
-        faults = self._explain(row_number.filter(is_bad), text.filter(is_bad), pc.binary_length(value.filter(is_bad)))
-        return Processed(silver, _quarantine(records.filter(is_bad), faults))
+        bad, where = records.filter(is_bad), is_bad.to_numpy(zero_copy_only=False)
+        faults = self._with_rules(self._execute("faults", bad, ids[where], schemas), broken[where])
+        return Processed(silver, _quarantine(bad, faults, self._rule_set), counts)
+
+    def _count(self, broken: NDArray[np.uint64], records: pa.Table) -> tuple[int, ...]:
+        if not broken.any():
+            return (0,) * len(self._rules.rules)
+        counts = []
+        for place, rule in enumerate(self._rules.rules):
+            rows = np.flatnonzero(broken & np.uint64(1 << place))
+            if rule.action == "fail" and len(rows):
+                topic, _, kafka_partition, offset = (records[field.name][int(rows[0])].as_py() for field in POSITION)
+                raise RuleBroken(
+                    f"{topic}[{kafka_partition}]@{offset} breaks the rule {rule.name!r}, which stops the worker: "
+                    f"{rule.message}. Nothing of its batch was written: mend the record's source, or the rule's action"
+                )
+            counts.append(len(rows))
+        return tuple(counts)
+
+    def _with_rules(self, faults: pa.Table, broken: NDArray[np.uint64]) -> pa.Table:
+        """Return faults with the reasons and messages of broken rules."""
+        refusing = np.uint64(self._rules.bits("quarantine"))
+        rows = np.flatnonzero(broken & refusing)
+        if not len(rows):
+            return faults
+        reasons, details = faults["reasons"].to_pylist(), faults["detail"].to_pylist()
+        for row in rows.tolist():
+            hit = [rule for place, rule in enumerate(self._rules.rules) if int(broken[row] & refusing) >> place & 1]
+            reasons[row] = [f"{CODE}{rule.name}" for rule in hit]
+            details[row] = "; ".join(rule.message for rule in hit)
+        return pa.table(
+            {"reasons": pa.array(reasons, faults["reasons"].type), "detail": pa.array(details, pa.string())}
+        )
+
+    def _execute(self, statement: str, records: pa.Table, ids: NDArray[np.int64], schemas: Schemas) -> pa.Table:
+        """Return what a statement says of each record, in their order."""
+        is_json = ids == NOT_AVRO
+        if is_json.all():
+            told = self._json(statement, json_batch(records))
+        elif not is_json.any():
+            told = _with_payload(self._avro(statement, avro_batch(records, ids, schemas)), records, ids, schemas)
+        else:
+            parts = []
+            for is_mine in (is_json, ~is_json):
+                rows = pa.array(np.flatnonzero(is_mine))
+                part = self._execute(statement, records.take(rows), ids[is_mine], schemas)
+                parts.append(part.set_column(part.schema.get_field_index("row_number"), "row_number", rows))
+            told = pa.concat_tables(parts).combine_chunks()
+        if told.num_rows != records.num_rows:
+            raise AssertionError(f"{statement}.sql made {told.num_rows} rows of {records.num_rows}")
+        if not told["row_number"].equals(pa.chunked_array([np.arange(records.num_rows)])):
+            told = told.take(pc.sort_indices(told["row_number"]))
+        return told
 
     def close(self) -> None:
         """Let go of DuckDB. A connection that outlives the interpreter makes its binding print pages of leaks."""
         self._con.close()
-        del self._con, self._judge, self._explain
+        del self._con, self._json, self._avro
 
 
 class _Feed:
@@ -123,24 +184,27 @@ class _Feed:
         return self.table.__arrow_c_stream__(requested_schema)
 
 
-class _Statement:
-    """A prepared statement over a batch.
+class _Format:
+    """A format's two prepared statements, over a batch.
 
     Planning process.sql takes 9 ms and faults.sql 13 ms, as long as judging thousands of rows; registering each batch
     under the view's name would have them planned again. So what is registered is a feed that answers with the batch of
     the moment.
     """
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, sql: str, view: str, schema: pa.Schema) -> None:
-        self._con, self._view, self._schema = con, view, schema
+    def __init__(
+        self, con: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, statements: Mapping[str, str]
+    ) -> None:
+        self._con, self._name, self._schema = con, name, schema
         self._feed = _Feed(schema)  # holds no connection, or the two would keep each other alive
-        con.register(view, self._feed)
-        con.execute(f"prepare judge_{view} as {sql}")
+        con.register(f"{name}_batch", self._feed)
+        for statement, sql in statements.items():
+            con.execute(f"prepare {statement}_{name} as {_SQL[f'parse_{name}']}{sql}")
 
-    def __call__(self, *columns: pa.Array) -> pa.Table:
-        self._feed.table = pa.table([*columns], schema=self._schema)
+    def __call__(self, statement: str, batch: pa.Table) -> pa.Table:
+        self._feed.table = batch
         try:
-            return self._con.sql(f"execute judge_{self._view}").to_arrow_table()
+            return self._con.sql(f"execute {statement}_{self._name}").to_arrow_table()
         finally:
             self._feed.table = self._schema.empty_table()
 
@@ -179,29 +243,24 @@ def _by_date(silver: pa.Table, is_valid: pa.BooleanArray) -> pa.Table:
     return silver.take(pa.array(rows[np.argsort(days[rows], kind="stable")]))
 
 
-def _quarantine(records: pa.Table, faults: pa.Table) -> pa.Table:
+def _with_payload(told: pa.Table, records: pa.Table, ids: NDArray[np.int64], schemas: Schemas) -> pa.Table:
+    """Return what was told of Avro records with `raw_payload`, as JSON, where their event time says nothing."""
+    if "raw_payload" not in told.column_names:
+        return told
+    payloads: list[str | None] = [None] * told.num_rows
+    rows = told["row_number"].to_numpy()
+    for place in np.flatnonzero(told["event_timestamp"].combine_chunks().is_null().to_numpy(zero_copy_only=False)):
+        row = int(rows[place])
+        if isinstance(decoder := schemas.get(int(ids[row])), AvroDecoder):
+            payloads[place] = decoder.as_json(records["value"][row].as_py())
+    at = told.schema.get_field_index("raw_payload")
+    return told.set_column(at, "raw_payload", pa.array(payloads, pa.string()))
+
+
+def _quarantine(records: pa.Table, faults: pa.Table, rule_set: str) -> pa.Table:
     columns = {name: records[name] for name in RECORDS.names if name != "headers"}
     columns["reasons"] = faults["reasons"]
     columns["detail"] = faults["detail"]
-    columns["rule_set"] = pa.repeat(RULE_SET, records.num_rows)
+    columns["rule_set"] = pa.repeat(rule_set, records.num_rows)
     columns["ingest_date"] = records["ingest_timestamp"].cast(pa.date32())
     return pa.table(columns).select(QUARANTINE.names).cast(QUARANTINE)
-
-
-def _decode_utf8(value: pa.BinaryArray) -> pa.StringArray:
-    """Return the bytes as text without a copy, null where they are no UTF-8."""
-    _, offset_bytes, data = value.buffers()
-    text = value.view(pa.string())
-    if data is None:
-        return text
-    offsets = np.frombuffer(offset_bytes, np.int32)[value.offset : value.offset + len(value) + 1]
-    window = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]]
-    beyond_ascii = np.flatnonzero(window.view(np.int8) < 0) + offsets[0]
-    rows = np.unique(np.searchsorted(offsets, beyond_ascii, side="right") - 1)
-    is_bad = np.zeros(len(value), bool)
-    for row in rows.tolist():
-        try:
-            value[row].as_py().decode()
-        except UnicodeDecodeError:
-            is_bad[row] = True
-    return pc.if_else(pa.array(is_bad), pa.scalar(None, pa.string()), text) if is_bad.any() else text

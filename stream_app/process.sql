@@ -1,40 +1,12 @@
--- Decode, check and enrich one batch of records.
+-- Check and enrich the records of one batch, whatever format they came in.
 --
+-- follows:  `parsed`, from parse_json.sql or parse_avro.sql; the two together are one statement.
 -- grain:    one row in, one row out; `is_valid` means silver, else quarantine (faults.sql says why). The caller adds
 --           positions and times by row_number, the catalogue's columns by title_row and the region by country_row.
--- reads:    batch      row_number, text (null where the bytes are no UTF-8), broker_timestamp, ingest_timestamp
+-- reads:    parsed     row_number, text, broker_timestamp, ingest_timestamp, field, kinds
 --           titles     title_id, title_row: which row of the title catalogue
 --           countries  code, country_row
 -- promise:  total (any bytes give a row) and pure (the same batch and tables, the same rows).
---
--- json_transform gives null for what can't be read as the wanted type but turns numbers and objects into text and `true`
--- into 1.0, so each field's json_type decides. A bare NaN passes json_valid; to_timestamp raises beyond its range.
-with checked as (
-    select *, coalesce(json_valid(text), false) as is_json
-    from batch
-),
-
-parsed as (
-    select
-        *,
-        case
-            when is_json then json_transform(
-                text,
-                '{"event_id":"VARCHAR","user_id":"VARCHAR","profile_id":"VARCHAR","session_id":"VARCHAR",
-                  "title_id":"VARCHAR","content_id":"VARCHAR","event_type":"VARCHAR","device_type":"VARCHAR",
-                  "country":"VARCHAR","app_version":"VARCHAR","event_ts":"DOUBLE","playhead_s":"DOUBLE"}'
-            )
-        end as field,
-        case
-            when is_json then json_type(
-                text,
-                ['$.event_id', '$.user_id', '$.profile_id', '$.session_id', '$.title_id', '$.content_id',
-                 '$.event_type', '$.device_type', '$.country', '$.app_version', '$.event_ts', '$.playhead_s']
-            )
-        end as kinds
-    from checked
-),
-
 -- kinds[n] is null for an absent field and 'NULL' for a JSON null; both mean missing.
 typed as (
     select
@@ -104,6 +76,11 @@ judged as (
     from timed
     left join titles on timed.title_id = titles.title_id
     left join countries on timed.country = countries.code
+),
+
+-- The lake's own rules take this one's place (rules.py): `broken` has a bit for each, fields may be emptied.
+ruled as (
+    select *, 0::ubigint as broken, null::varchar[] as rule_warnings from judged
 )
 
 select
@@ -120,6 +97,7 @@ select
         / 100.0::double as quality_score,
     case
         when event_timestamp is null or not title_is_known or not country_is_known or not device_is_known
+            or rule_warnings is not null
             then list_filter(
                 [
                     case
@@ -133,7 +111,7 @@ select
                     case when not device_is_known then 'unknown_device_type' end
                 ],
                 lambda code: code is not null
-            )
+            ) || coalesce(rule_warnings, [])
         else []::varchar[]
     end as warnings,
     case when event_timestamp is null then 'null' else 'event_ts' end as event_date_source,
@@ -142,5 +120,6 @@ select
     -- cheaper than the cast, which asks a calendar of time zones
     case when event_timestamp is not null then date '1970-01-01' + floor(event_ts / 86400.0)::integer end as event_date,
     row_number,
-    is_valid
-from judged
+    is_valid,
+    broken
+from ruled

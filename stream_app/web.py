@@ -27,6 +27,8 @@ def not_ready(state: WorkerState, freshness_limit_s: float) -> list[str]:
         reasons.append(f"the store is away: {state.store_trouble}")
     if state.broker_trouble is not None:
         reasons.append(f"the broker is away: {state.broker_trouble}")
+    if state.registry_trouble is not None:
+        reasons.append(f"the schema registry is away: {state.registry_trouble}")
     if state.oldest_waiting_s > freshness_limit_s:
         reasons.append(
             f"a record has waited {state.oldest_waiting_s:.0f} s for the lake; the limit is {freshness_limit_s:g} s"

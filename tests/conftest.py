@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests import broker as brokers
+from tests import registry as registries
 from tests import s3 as s3_servers
 
 MakeTopic = Callable[..., str]
@@ -51,6 +52,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     needed = {name for item in session.items for name in getattr(item, "fixturenames", ())}
     if "broker" in needed:
         _find(session.config)
+    if {"registry", "registry_to_start"} & needed:
+        with contextlib.suppress(brokers.NoBroker):  # the fixture tells why
+            registries.prepare(_say(session.config))
     if {"s3", "store"} & needed:
         os.environ[s3_servers.KIND_VARIABLE] = s3_servers.prepare(_say(session.config))
 
@@ -90,6 +94,24 @@ def broker(pytestconfig: pytest.Config) -> brokers.Broker:
     if isinstance(found, brokers.NoBroker):
         pytest.fail(str(found), pytrace=False)
     return found
+
+
+@pytest.fixture
+def registry_to_start(pytestconfig: pytest.Config) -> Iterator[registries.Apicurio]:
+    """A schema registry that has an address (`.url`) but does not run before `start`."""
+    try:
+        own = registries.Apicurio(registries.prepare(_say(pytestconfig)))
+    except brokers.NoBroker as error:
+        pytest.fail(str(error), pytrace=False)
+    yield own
+    own.close()
+
+
+@pytest.fixture
+def registry(registry_to_start: registries.Apicurio) -> registries.Apicurio:
+    """A real schema registry, empty. About 10 s to start."""
+    registry_to_start.start()
+    return registry_to_start
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -18,6 +18,7 @@ from playlake.broker import client_options
 from playlake.progress import progress
 from playlake.settings import Duration, VerbSettings
 from schemas.errors import StoreUnavailable
+from schemas.event import avro_schema
 
 if TYPE_CHECKING:
     from producer import Scenario, Sent, Sink
@@ -29,6 +30,9 @@ class Settings(VerbSettings):
     The same --seed, --start, --days, --events and --dirty give the same bytes. Without --rate the events are sent as
     fast as they go, and their times cover --days from --start on. With --rate their times follow the clock from --start
     on (default: now).
+
+    With --format avro each event is Avro in Confluent's wire format, its schema registered as TOPIC-value; records that
+    the schema can't hold (--dirty) stay JSON.
 
     Example:
         playlake produce --broker kafka://localhost:9092 --topic playback_events --events 1000000 --dirty 0.02
@@ -42,7 +46,9 @@ class Settings(VerbSettings):
     duration: Duration | None = Field(None, description="send for this long, such as 60s, instead of --events")
     rate: float | None = Field(None, gt=0, description="records a second; default: as fast as they go")
     seed: int = Field(7, ge=0, description="another seed is another world")
-    format: Literal["json"] = Field("json", description="how events are written")
+    format: Literal["json", "avro"] = Field("json", description="how events are written; avro needs --schema-registry")
+    schema_registry: str | None = Field(None, description="http(s)://HOST:PORT[/PATH], a folder of schemas, or mock://")
+    registry_option: list[str] = Field([], description="schema registry client's setting, such as ssl.ca.location=FILE")
     dirty: float = Field(0.0, ge=0, le=1, description="share of bad records, such as 0.02")
     days: float = Field(3.0, gt=0, description="span of the event times, without --rate")
     start: datetime | None = Field(None, description="first event time (ISO 8601, UTC); default: now less --days")
@@ -57,6 +63,10 @@ class Settings(VerbSettings):
             raise ValueError("give --events or --duration, not both")
         if self.broker.startswith("kafka://") and self.topic is None:
             raise ValueError("--topic is needed (or the variable PLAYLAKE_TOPIC, or topic in playlake.toml)")
+        if self.format == "avro" and self.schema_registry is None:
+            raise ValueError("--format avro needs --schema-registry URL, a folder of schemas, or mock://")
+        if self.format == "avro" and not self.broker.startswith("kafka://"):
+            raise ValueError("--format avro needs --broker kafka://…: its bytes make no lines")
         if self.broker == "-" and self.as_json:
             raise ValueError("--json and --broker - both want standard output")
         return self
@@ -132,7 +142,17 @@ def _sink(settings: Settings) -> Iterator[Sink]:
                 f"playlake produce: made the topic {topic!r} with {settings.partitions} Kafka partitions",
                 file=sys.stderr,
             )
-        yield KafkaSink(options, topic)
+        sink = KafkaSink(options, topic)
+        yield sink if settings.format == "json" else _avro_sink(settings, sink)
+
+
+def _avro_sink(settings: Settings, sink: Sink) -> Sink:
+    from playlake.registry import open_registry
+    from producer import AvroSink
+
+    schema = json.dumps(avro_schema())
+    with closing(open_registry(settings.schema_registry or "", settings.registry_option)) as registry:
+        return AvroSink(sink, schema, registry.register(f"{settings.topic}-value", schema))
 
 
 @contextmanager

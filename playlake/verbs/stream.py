@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from playlake.broker import client_options
 from playlake.logs import LogFormat, set_up_logging
@@ -39,6 +40,19 @@ class Settings(VerbSettings):
         False, description="the topic was deleted and made again: read the new one too, from its beginning"
     )
     catalogue: Path | None = Field(None, description="CSV of titles (Netflix-titles layout); default: the small one")
+    format: Literal["json", "avro"] = Field(
+        "json", description="what the topic holds; avro needs --schema-registry and reads JSON on the same topic, too"
+    )
+    schema_registry: str | None = Field(
+        None, description="http(s)://HOST:PORT[/PATH], a folder of schemas, or mock://; with it Avro is read, too"
+    )
+    registry_option: list[str] = Field([], description="schema registry client's setting, such as ssl.ca.location=FILE")
+    rules: Path | None = Field(
+        None, description="TOML file of rules on top of the built-in ones; default: the shipped ones"
+    )
+    accept_over_budget: bool = Field(
+        False, description="go on where more records of a flush are bad than the rules' budgets allow"
+    )
     group: str = Field("playlake", description="consumer group")
     flush_bytes: Size = Field(32 << 20, description="flush at once when this much is buffered; default: 32MiB")
     max_in_flight_bytes: Size = Field(
@@ -55,18 +69,28 @@ class Settings(VerbSettings):
     # `as_json` on the command line is --json, as for every verb
     as_json: bool = Field(False, alias="json", description="print the final report as one JSON object")
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> Settings:
+        if self.format == "avro" and self.schema_registry is None:
+            raise ValueError("--format avro needs --schema-registry URL, a folder of schemas, or mock://")
+        return self
+
 
 def run(settings: Settings) -> int:
     """Run a worker; see `Settings`."""
+    from playlake.registry import open_registry
     from sink.faults import VARIABLE, fault_point
     from sink.lake import Lake
     from stream_app.catalogue import read_titles, shipped_catalogue
+    from stream_app.rules import read_rules, shipped_rules
 
     set_up_logging(settings.log_format, verbose=settings.verbose)
     options = client_options(settings.broker, settings.kafka_option)
     lake = Lake.at(settings.lake)
     catalogue = settings.catalogue or shipped_catalogue()
     read_titles(catalogue)
+    rules = read_rules(settings.rules) if settings.rules is not None else shipped_rules()
+    registry = open_registry(settings.schema_registry, settings.registry_option) if settings.schema_registry else None
 
     from stream_app.app import WorkerSettings, run_worker
     from stream_app.broker import inspect_topic, wait_for_topic
@@ -77,32 +101,43 @@ def run(settings: Settings) -> int:
         topic = wait_for_topic(options, settings.topic, lambda reason: log.warning("waiting: %s", reason))
     else:
         topic = inspect_topic(options, settings.topic)
-    report = run_worker(
-        WorkerSettings(
-            client_options=options,
-            topic=topic,
-            lake=lake,
-            catalogue=catalogue,
-            group=settings.group,
-            limits=Limits(settings.allowed_latency, settings.flush_bytes, settings.max_in_flight_bytes),
-            until_caught_up=settings.until_caught_up,
-            accept_new_topic=settings.accept_new_topic,
-            wait_for_store=settings.wait,
-            web_port=settings.web_port,
-            web_bind=settings.web_bind,
-            freshness_limit_s=settings.freshness_limit,
-        ),
-        step=fault_point(os.environ.get(VARIABLE)),
-    )
+    with closing(registry) if registry is not None else nullcontext():
+        report = run_worker(
+            WorkerSettings(
+                client_options=options,
+                topic=topic,
+                lake=lake,
+                catalogue=catalogue,
+                group=settings.group,
+                limits=Limits(settings.allowed_latency, settings.flush_bytes, settings.max_in_flight_bytes),
+                registry=registry,
+                rules=rules,
+                accept_over_budget=settings.accept_over_budget,
+                until_caught_up=settings.until_caught_up,
+                accept_new_topic=settings.accept_new_topic,
+                wait_for_store=settings.wait,
+                web_port=settings.web_port,
+                web_bind=settings.web_bind,
+                freshness_limit_s=settings.freshness_limit,
+            ),
+            step=fault_point(os.environ.get(VARIABLE)),
+        )
     records = report.rows["silver"] + report.rows["quarantine"]
     rate = records / report.seconds if report.seconds else 0.0
     if settings.as_json:
-        print(json.dumps({**report.rows, "flushes": report.flushes, "seconds": round(report.seconds, 3)}))
+        print(
+            json.dumps(
+                {**report.rows, "rules": report.broken, "flushes": report.flushes, "seconds": round(report.seconds, 3)}
+            )
+        )
     else:
         print(
             f"{records:,} events in {report.seconds:.1f} s ({rate:,.0f} events/s): {report.rows['silver']:,} silver, "
             f"{report.rows['quarantine']:,} quarantined, {report.flushes} flushes"
         )
+        for name, count in report.broken.items():
+            if count:
+                print(f"  rule {name}: {count:,}")
     if not report.is_flushed:
         raise TransientError(
             "stopped without the last flush, the store or the broker did not answer in time. Nothing is lost: "

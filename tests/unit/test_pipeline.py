@@ -7,17 +7,23 @@ from concurrent.futures import Future
 import pyarrow as pa
 import pytest
 
-from schemas.errors import StoreUnavailable, TopicRecreated
+from schemas.errors import OverBudget, RegistryUnavailable, RuleBroken, StoreUnavailable, TopicRecreated
+from schemas.wire import Registry
 from sink.lake import Lake
 from sink.writer import Flushed, LakeWriter
+from stream_app.budgets import Budgets
 from stream_app.catalogue import WatchedCatalogue, shipped_catalogue
+from stream_app.known_schemas import KnownSchemas
 from stream_app.pipeline import Limits, Pipeline
 from stream_app.process import Processor
+from stream_app.rules import Budget, Rule, RuleSet
+from tests.avro import avro_bytes, schema_text
 from tests.lake_contents import positions_of
 from tests.records import event_bytes, records, source
 
 WAIT_S = 20.0
 NEVER_S = 3600.0
+NO_RULES = RuleSet()
 
 
 class Harness:
@@ -29,6 +35,9 @@ class Harness:
         limits: Limits,
         writer: LakeWriter | None = None,
         before_flush: Callable[[Callable[[], bool]], None] | None = None,
+        registry: Registry | None = None,
+        rules: RuleSet = NO_RULES,
+        accept_over_budget: bool = False,
     ) -> None:
         catalogue = WatchedCatalogue(shipped_catalogue())
         self.lake = lake
@@ -37,9 +46,11 @@ class Harness:
         self.flushed = threading.Semaphore(0)
         self.pipeline = Pipeline(
             writer or LakeWriter(lake),
-            Processor(catalogue.titles, pa.table({"code": ["DE"], "region": ["Europe"]})),
+            Processor(catalogue.titles, pa.table({"code": ["DE"], "region": ["Europe"]}), rules),
             catalogue,
             limits,
+            schemas=KnownSchemas(registry),
+            budgets=Budgets(rules, accept=accept_over_budget),
             on_flushed=self._on_flushed,
             on_room=lambda: None,
             on_failure=self.failure.set_result,
@@ -206,4 +217,90 @@ def test_nothing_is_written_when_the_check_before_a_flush_fails(harness):
         h.pipeline.flush().result(WAIT_S)
     assert isinstance(h.failure.result(WAIT_S), TopicRecreated)
     assert not h.pipeline.stop(flush=True, timeout_s=WAIT_S)
+    assert [] == positions_of(h.lake, "bronze")
+
+
+class AwayRegistry:
+    """A registry that is away for the first questions."""
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+
+    def find(self, schema_id: int) -> str | None:
+        if self.failures:
+            self.failures -= 1
+            raise RegistryUnavailable("the schema registry does not answer")
+        return schema_text()
+
+    def register(self, subject: str, schema: str) -> int:
+        raise AssertionError("a worker registers nothing")
+
+
+def test_a_registry_that_is_away_is_waited_for_before_the_batch_is_processed(harness):
+    h = harness(Limits(allowed_latency_s=NEVER_S), registry=AwayRegistry(2))
+    h.claim()
+    h.pipeline.submit(records([avro_bytes(0), event_bytes(1)]))
+    h.pipeline.flush().result(WAIT_S)
+    assert [(0, 0), (0, 1)] == positions_of(h.lake, "silver")
+    assert h.pipeline.registry_trouble is None
+
+
+def test_a_worker_told_to_stop_does_not_wait_for_the_registry(harness):
+    h = harness(Limits(allowed_latency_s=NEVER_S), registry=AwayRegistry(10**9))
+    h.claim()
+    h.pipeline.submit(records([avro_bytes(0)]))
+    assert not h.pipeline.stop(flush=True, timeout_s=0.3)
+    assert isinstance(h.failure.result(WAIT_S), RegistryUnavailable)
+    assert [] == positions_of(h.lake, "bronze")
+
+
+FORBIDDEN = {"name": "no_tablets", "condition": "device_type = 'tablet'", "message": "tablets are not yet out"}
+
+
+def mixed(tablets: int, others: int) -> pa.Table:
+    return records([event_bytes(n, device_type="tablet" if n < tablets else "web") for n in range(tablets + others)])
+
+
+def test_a_flush_over_a_rules_budget_is_not_committed_and_the_error_says_which_rule(harness):
+    rules = RuleSet((Rule(**FORBIDDEN, action="warn", budget=0.1),), Budget(at_least=10))
+    h = harness(Limits(allowed_latency_s=NEVER_S), rules=rules)
+    h.claim()
+    h.pipeline.submit(mixed(tablets=2, others=8))
+    with pytest.raises(OverBudget, match=r"rule 'no_tablets': 2 of 10 records \(20\.0%\), the budget is 10\.0%"):
+        h.pipeline.flush().result(WAIT_S)
+    assert [] == positions_of(h.lake, "bronze")
+
+
+@pytest.mark.parametrize(("tablets", "others"), [(1, 9), (9, 0)])
+def test_a_flush_within_its_budget_or_too_small_to_judge_is_committed(harness, tablets, others):
+    rules = RuleSet((Rule(**FORBIDDEN, action="warn", budget=0.1),), Budget(at_least=10))
+    h = harness(Limits(allowed_latency_s=NEVER_S), rules=rules)
+    h.claim()
+    h.pipeline.submit(mixed(tablets, others))
+    h.pipeline.flush().result(WAIT_S)
+    assert tablets + others == len(positions_of(h.lake, "silver"))
+
+
+def test_the_budget_in_all_counts_what_is_quarantined_for_whatever_reason_and_can_be_accepted(harness):
+    rules = RuleSet((Rule(**FORBIDDEN, action="quarantine"),), Budget(quarantined=0.25, at_least=4))
+    bad = records([event_bytes(0, device_type="tablet"), b"{", event_bytes(2), event_bytes(3)])
+    strict = harness(Limits(allowed_latency_s=NEVER_S), rules=rules)
+    strict.claim()
+    strict.pipeline.submit(bad)
+    with pytest.raises(OverBudget, match="quarantined in all: 2 of 4"):
+        strict.pipeline.flush().result(WAIT_S)
+    lenient = harness(Limits(allowed_latency_s=NEVER_S), rules=rules, accept_over_budget=True)
+    lenient.claim()
+    lenient.pipeline.submit(bad)
+    lenient.pipeline.flush().result(WAIT_S)
+    assert [(0, 0), (0, 1)] == positions_of(lenient.lake, "quarantine")
+
+
+def test_a_rule_that_stops_the_worker_lets_nothing_of_its_batch_through(harness):
+    h = harness(Limits(allowed_latency_s=NEVER_S), rules=RuleSet((Rule(**FORBIDDEN, action="fail"),)))
+    h.claim()
+    h.pipeline.submit(mixed(tablets=1, others=3))
+    error = h.failure.result(WAIT_S)
+    assert isinstance(error, RuleBroken)
+    assert "playback[0]@0 breaks the rule 'no_tablets'" in str(error)
     assert [] == positions_of(h.lake, "bronze")

@@ -92,12 +92,20 @@ def test_reasons_without_number_end_as_other(metrics):
 def test_states_are_asked_for_at_each_look():
     states = [
         WorkerState(),
-        WorkerState(store_trouble="away", buffer_bytes=7, lag={("t", 3): 9}, refused={"silver": 2}, oldest_waiting_s=4),
+        WorkerState(
+            store_trouble="away",
+            registry_trouble="away",
+            buffer_bytes=7,
+            lag={("t", 3): 9},
+            refused={"silver": 2},
+            oldest_waiting_s=4,
+        ),
     ]
     metrics = WorkerMetrics(lambda: states.pop(0))
     assert 1 == read(metrics)["playlake_store_up",]
     found = read(metrics)
     assert (0, 1) == (found["playlake_store_up",], found["playlake_broker_up",])
+    assert 0 == found["playlake_registry_up",]
     assert (7, 4) == (found["playlake_buffer_bytes",], found["playlake_oldest_waiting_seconds",])
     assert 9 == found["playlake_kafka_lag_records", "3", "t"]
     assert 2 == found["playlake_commit_conflicts_total", "silver"]
@@ -153,6 +161,7 @@ def test_lag_counts_records_and_no_transaction_markers_at_the_end(end, done, end
         (WorkerState(), ["has not assigned"]),
         (WorkerState(is_joined=True, store_trouble="no answer"), ["the store is away: no answer"]),
         (WorkerState(is_joined=True, broker_trouble="no answer"), ["the broker is away: no answer"]),
+        (WorkerState(is_joined=True, registry_trouble="no answer"), ["the schema registry is away: no answer"]),
         (WorkerState(is_joined=True, oldest_waiting_s=61), ["waited 61 s for the lake; the limit is 60 s"]),
         (WorkerState(store_trouble="x", broker_trouble="y", oldest_waiting_s=99), ["group", "store", "broker", "99 s"]),
     ],

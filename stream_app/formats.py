@@ -1,0 +1,103 @@
+"""Records as the batches that parse_json.sql and parse_avro.sql read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from schemas.avro_columns import AvroDecoder
+from schemas.event import NUMBER_FIELDS, TEXT_FIELDS
+from schemas.tables import RECORDS
+from schemas.wire import NO_ID
+
+Schemas = Mapping[int, AvroDecoder | str]
+"""What is known of schema ids: how to decode their datums, or why that can't be done."""
+
+_ROW_NUMBER: Final = pa.field("row_number", pa.int64())
+_TIMES: Final = tuple(RECORDS.field(name) for name in ("broker_timestamp", "ingest_timestamp"))
+_KIND: Final = pa.dictionary(pa.int8(), pa.string())
+
+JSON_BATCH: Final = pa.schema([_ROW_NUMBER, *_TIMES, pa.field("text", pa.string()), pa.field("byte_count", pa.int32())])
+_OF_DATUM: Final = (
+    pa.field("fault", pa.string()),
+    pa.field("fault_detail", pa.string()),
+    *(pa.field(name, pa.string_view()) for name in TEXT_FIELDS),
+    *(pa.field(name, pa.float64()) for name in NUMBER_FIELDS),
+    *(pa.field(f"{name}_kind", _KIND) for name in (*TEXT_FIELDS, *NUMBER_FIELDS)),
+)
+AVRO_BATCH: Final = pa.schema([_ROW_NUMBER, *_TIMES, *_OF_DATUM])
+
+
+def json_batch(records: pa.Table) -> pa.Table:
+    """Return records as schema `JSON_BATCH`, numbered as they come."""
+    value = records["value"].combine_chunks()
+    columns = {"row_number": np.arange(len(value)), **_times(records)}
+    return pa.table({**columns, "text": _decode_utf8(value), "byte_count": pc.binary_length(value)}, JSON_BATCH)
+
+
+def avro_batch(records: pa.Table, ids: NDArray[np.int64], schemas: Schemas) -> pa.Table:
+    """Return records as schema `AVRO_BATCH`, numbered as they come but in another order.
+
+    Args:
+        records: schema `RECORDS`, each with the magic byte.
+        ids: their schema ids.
+        schemas: an id that is not in there is unknown.
+    """
+    parts = []
+    for schema_id in np.unique(ids).tolist():
+        is_chosen = ids == schema_id
+        chosen = records if is_chosen.all() else records.filter(pa.array(is_chosen))
+        rows = pa.array(np.flatnonzero(is_chosen))
+        columns = {"row_number": rows, **_times(chosen)}
+        columns |= _columns(chosen["value"].combine_chunks(), schema_id, schemas.get(schema_id))
+        parts.append(pa.table(columns, AVRO_BATCH))
+    return pa.concat_tables(parts)
+
+
+def _columns(value: pa.BinaryArray, schema_id: int, known: AvroDecoder | str | None) -> dict[str, pa.Array]:
+    nothing = {field.name: pa.nulls(len(value), field.type) for field in _OF_DATUM}
+    if isinstance(known, AvroDecoder):
+        decoded = known(value)
+        is_sound = pa.array(decoded.is_sound)
+        if decoded.is_sound.all():
+            return {**nothing, **decoded.columns}
+        fault, detail = "malformed_avro", f"no datum of schema id {schema_id}"
+        return {
+            **nothing,
+            **decoded.columns,
+            "fault": pc.if_else(is_sound, None, fault),
+            "fault_detail": pc.if_else(is_sound, None, detail),
+        }
+    if schema_id == NO_ID:
+        fault, detail = "malformed_avro", "ends before its schema id does"
+    else:
+        fault, detail = "unknown_schema", f"schema id {schema_id}: {known or 'not in the registry'}"
+    return {**nothing, "fault": pa.repeat(fault, len(value)), "fault_detail": pa.repeat(detail, len(value))}
+
+
+def _times(records: pa.Table) -> dict[str, pa.ChunkedArray]:
+    return {field.name: records[field.name] for field in _TIMES}
+
+
+def _decode_utf8(value: pa.BinaryArray) -> pa.StringArray:
+    """Return the bytes as text without a copy, null where they are no UTF-8."""
+    _, offset_bytes, data = value.buffers()
+    text = value.view(pa.string())
+    if data is None:
+        return text
+    offsets = np.frombuffer(offset_bytes, np.int32)[value.offset : value.offset + len(value) + 1]
+    window = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]]
+    beyond_ascii = np.flatnonzero(window.view(np.int8) < 0) + offsets[0]
+    rows = np.unique(np.searchsorted(offsets, beyond_ascii, side="right") - 1)
+    is_bad = np.zeros(len(value), bool)
+    for row in rows.tolist():
+        try:
+            value[row].as_py().decode()
+        except UnicodeDecodeError:
+            is_bad[row] = True
+    return pc.if_else(pa.array(is_bad), pa.scalar(None, pa.string()), text) if is_bad.any() else text
