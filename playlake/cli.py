@@ -16,6 +16,7 @@ VERBS: Final = {
     "repair": "give rows without a usable event time their date",
     "gold": "bring the gold tables up to date",
     "query": "ask the lake in SQL",
+    "dashboard": "show the lake in a browser",
     "status": "how the lake is: sizes, freshness, positions, what was refused",
     "verify": "prove that nothing was lost and nothing doubled",
 }

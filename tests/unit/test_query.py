@@ -384,7 +384,7 @@ def test_without_sql_the_views_are_listed_with_examples_that_run(lake, capsys):
     code, out, _ = told(capsys, "--lake", lake.uri)
     assert 0 == code
     examples = [line.strip().removeprefix("e.g. ") for line in out.splitlines() if line.startswith("    e.g. ")]
-    assert 13 == len(examples)
+    assert 15 == len(examples)
     assert set(_EXAMPLES.values()) <= set(examples)
     for example in examples:
         answer(lake, example)
