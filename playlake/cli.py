@@ -17,6 +17,7 @@ VERBS: Final = {
     "gold": "bring the gold tables up to date",
     "query": "ask the lake in SQL",
     "dashboard": "show the lake in a browser",
+    "athena": "DDL and queries with which Athena reads the lake",
     "status": "how the lake is: sizes, freshness, positions, what was refused",
     "verify": "prove that nothing was lost and nothing doubled",
 }
