@@ -19,6 +19,8 @@ VERBS: Final = {
     "quarantine": "what was refused: counted, record by record, or to a file",
     "schema": "whether a changed event schema fits the ones before it",
     "rules": "try a changed set of rules on real records",
+    "dashboard": "show the lake in a browser",
+    "athena": "DDL and queries with which Athena reads the lake",
     "status": "how the lake is: sizes, freshness, positions, what was refused",
     "verify": "prove that nothing was lost and nothing doubled",
 }

@@ -12,6 +12,7 @@ from typing import Any, Final, TypeVar
 import duckdb
 import pyarrow as pa
 
+from query.mistakes import mistake
 from schemas.errors import QueryError
 
 _T = TypeVar("_T")
@@ -37,27 +38,33 @@ class ArrowAnswer:
     batches: Iterator[pa.RecordBatch]
 
 
-def ask(con: duckdb.DuckDBPyConnection, sql: str) -> Answer:
+def ask(con: duckdb.DuckDBPyConnection, sql: str, *, unsafe: bool = False) -> Answer:
     """Run one statement that only reads (SELECT, FROM, WITH, DESCRIBE, SUMMARIZE, SHOW, EXPLAIN of those).
 
+    Args:
+        con: from `query.connect`.
+        sql: one statement.
+        unsafe: take any statements. What they may touch is the connection's affair, see `connect`.
+
     Raises:
-        QueryError: in one line, what is wrong; also from the batches.
+        QueryError: in one line, what is wrong, and below it the place in the SQL; also from the batches.
         KeyboardInterrupt: Ctrl-C while it ran.
     """
-    check_reads_only(sql)
+    if not unsafe:
+        check_reads_only(sql)
     result = _run(con, lambda: con.execute(sql))
     description = result.description or []
     return Answer(tuple(column[0] for column in description), tuple(str(c[1]) for c in description), _batches(result))
 
 
-def ask_arrow(con: duckdb.DuckDBPyConnection, sql: str) -> ArrowAnswer:
-    """Run one statement that only reads; return its rows as Arrow batches, as they come.
-
-    Raises:
-        QueryError, KeyboardInterrupt: as `ask`.
-    """
-    check_reads_only(sql)
-    reader = _run(con, lambda: con.sql(sql).to_arrow_reader(_BATCH_ROWS))
+def ask_arrow(con: duckdb.DuckDBPyConnection, sql: str, *, unsafe: bool = False) -> ArrowAnswer:
+    """Do the same as `ask`, with the rows as Arrow batches, as they come; same arguments and errors."""
+    if not unsafe:
+        check_reads_only(sql)
+    relation = _run(con, lambda: con.sql(sql))
+    if relation is None:
+        raise QueryError("the statement was run; it gives no rows that Parquet could hold")
+    reader = _run(con, lambda: relation.to_arrow_reader(_BATCH_ROWS))
     return ArrowAnswer(reader.schema, _arrow_batches(con, reader))
 
 
@@ -66,7 +73,7 @@ def check_reads_only(sql: str) -> None:
 
     The connection is closed off besides; this keeps even the lake's own files from being written over.
     """
-    with _one_line():
+    with _our_errors():
         statements = duckdb.extract_statements(sql)
     if len(statements) != 1:
         raise QueryError(f"give one statement, not {len(statements)}" if statements else "the SQL is empty")
@@ -112,7 +119,7 @@ def _arrow_batches(con: duckdb.DuckDBPyConnection, reader: pa.RecordBatchReader)
         try:
             batch = _run(con, lambda: next(reader, None))
         except (pa.ArrowException, OSError) as error:  # what DuckDB says, through Arrow's C stream
-            raise QueryError(_first_lines(str(error))) from error
+            raise mistake(str(error)) from error
         if batch is None:
             return
         yield batch
@@ -126,7 +133,7 @@ def _run(con: duckdb.DuckDBPyConnection, call: Callable[[], _T]) -> _T:
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(call)
         try:
-            with _one_line():
+            with _our_errors(con):
                 return future.result()
         except KeyboardInterrupt:
             con.interrupt()
@@ -134,14 +141,8 @@ def _run(con: duckdb.DuckDBPyConnection, call: Callable[[], _T]) -> _T:
 
 
 @contextmanager
-def _one_line() -> Iterator[None]:
-    """Turn DuckDB's errors into ours: one line, without the excerpt of the SQL."""
+def _our_errors(con: duckdb.DuckDBPyConnection | None = None) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        raise QueryError(_first_lines(str(error))) from error
-
-
-def _first_lines(message: str) -> str:
-    """Return DuckDB's message as one line, without the excerpt of the SQL."""
-    return " ".join(message.split("\nLINE ", 1)[0].split())
+        raise mistake(str(error), con) from error

@@ -40,7 +40,11 @@ _DESCRIPTIONS = {
 
 
 def connect(
-    lake_uri: str, as_of: str | int | dt.datetime | None = None, *, mentioned_in: str | None = None
+    lake_uri: str,
+    as_of: str | int | dt.datetime | None = None,
+    *,
+    mentioned_in: str | None = None,
+    unsafe: bool = False,
 ) -> duckdb.DuckDBPyConnection:
     """Return an in-memory DuckDB connection with the lake's tables as views, at their newest commits.
 
@@ -53,6 +57,7 @@ def connect(
         as_of: ISO 8601 text or a datetime for each table as it was then, or the number of a version of silver.
         mentioned_in: make only the views whose names occur in this text, which saves opening the others' files;
             all when none does.
+        unsafe: leave the connection open: it may read and write whatever this process may, the lake's files included.
 
     Raises:
         LakeNotFound: there is no lake.
@@ -76,7 +81,8 @@ def connect(
         except (duckdb.IOException, FileNotFoundError) as error:
             raise _gone(lake, name, handle, error) from error
         paths += files
-    _close_off(con, paths)
+    if not unsafe:
+        _close_off(con, paths)
     return con
 
 

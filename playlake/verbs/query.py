@@ -32,7 +32,8 @@ _COLUMNS = (
 class Settings(VerbSettings):
     """Ask the lake in SQL (DuckDB's), over views of its newest commits: bronze, silver, quarantine, gold.NAME.
 
-    Without SQL it lists the views. Statements can only read, and only the lake.
+    Without SQL it lists the views. Statements can only read, and only the lake, unless --unsafe is given.
+    EXPLAIN shows how many of a table's files a statement needs ("Scanning Files").
 
     Example:
         playlake query --lake ./lake "select title, plays from gold.top_titles limit 10"
@@ -46,6 +47,9 @@ class Settings(VerbSettings):
     output: str | None = Field(None, description="write to this file; parquet needs one, or a pipe")
     as_of: str | None = Field(
         None, description="as the lake was: an ISO 8601 time, or the number of a version of silver"
+    )
+    unsafe: bool = Field(
+        False, description="allow any statements, also those that read and write files (COPY … TO 'x.csv')"
     )
 
     @model_validator(mode="after")
@@ -61,14 +65,14 @@ def run(settings: Settings) -> int:
         _list_views(Lake.at(settings.lake), settings.as_of)
         return 0
     sql = sys.stdin.read() if settings.sql == "-" else settings.sql
-    con = connect(settings.lake, settings.as_of, mentioned_in=sql)
+    con = connect(settings.lake, settings.as_of, mentioned_in=sql, unsafe=settings.unsafe)
     try:
         if settings.format == "parquet":
-            _write_parquet(ask_arrow(con, sql), settings.output)
+            _write_parquet(ask_arrow(con, sql, unsafe=settings.unsafe), settings.output)
         elif settings.output is None:
-            write_text(ask(con, sql), settings.format, sys.stdout)
+            write_text(ask(con, sql, unsafe=settings.unsafe), settings.format, sys.stdout)
         else:
-            answer = ask(con, sql)
+            answer = ask(con, sql, unsafe=settings.unsafe)
             with _file(settings.output, "w") as out:
                 write_text(answer, settings.format, out)
     except QueryError as error:
@@ -106,10 +110,11 @@ def _with_views(error: QueryError, lake: Lake, as_of: str | None) -> QueryError:
     if "Table with name" not in str(error):
         return error
     names = [view.name for view in views(lake, tables(lake, as_of))]
-    message = f"{error} There are: {', '.join(names)}."
+    said, line, excerpt = str(error).partition("\n")
+    message = f"{said} There are: {', '.join(names)}."
     if not any(name.startswith("gold.") for name in names):
         message += f" The gold tables are made by `playlake gold --lake {lake.uri}`."
-    return QueryError(message)
+    return QueryError(message + line + excerpt)
 
 
 def _list_views(lake: Lake, as_of: str | None) -> None:

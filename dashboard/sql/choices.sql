@@ -1,0 +1,15 @@
+-- What the filters offer: the dates there are, and each country and device with its plays (one row).
+with countries as (
+    select coalesce(country, 'none') as country, sum(plays) as plays from gold.audience_hours group by 1
+),
+
+devices as (
+    select coalesce(device_type, 'none') as device_type, sum(plays) as plays from gold.audience_hours group by 1
+)
+
+select
+    min(event_date) as first,
+    max(event_date) as last,
+    (select list(country order by plays desc, country) from countries) as countries,
+    (select list(device_type order by plays desc, device_type) from devices) as devices
+from gold.audience_hours

@@ -1,0 +1,14 @@
+-- Plays by country.
+select
+    coalesce(country, 'none') as country,
+    max(region) as region,
+    sum(plays) as plays,
+    sum(watch_seconds) / 3600 as watch_hours,
+    sum(plays) / nullif(sum(sum(plays)) over (), 0) as share
+from gold.audience_hours
+where
+    event_date between $first and $last
+    and (len(cast($countries as text[])) = 0 or list_contains(cast($countries as text[]), coalesce(country, 'none')))
+    and (len(cast($devices as text[])) = 0 or list_contains(cast($devices as text[]), coalesce(device_type, 'none')))
+group by coalesce(country, 'none')
+order by plays desc, country

@@ -1,0 +1,15 @@
+-- The 20 most played titles of the choice.
+select
+    coalesce(max(title), title_id) as title,
+    coalesce(max(content_type), 'unknown') as content_type,
+    sum(plays) as plays,
+    sum(watch_seconds) / 3600 as watch_hours
+from gold.audience_titles
+where
+    event_date between $first and $last
+    and (len(cast($countries as text[])) = 0 or list_contains(cast($countries as text[]), coalesce(country, 'none')))
+    and (len(cast($devices as text[])) = 0 or list_contains(cast($devices as text[]), coalesce(device_type, 'none')))
+group by title_id
+having sum(plays) > 0
+order by plays desc, watch_hours desc, title_id
+limit 20

@@ -1,0 +1,159 @@
+"""The dashboard in a headless Chromium: pages load, their numbers are SQL's, and lakes that are not there are said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from compaction.gold import refresh
+from compaction.repair import repair
+from playlake.cli import main
+from query import connect
+from tests import lakes
+from tests.browser import chromium, dashboard, metrics, open_page
+
+PAGES = {
+    "": "Now",
+    "titles-and-genres": "Titles and genres",
+    "countries": "Countries",
+    "hours-and-devices": "Hours and devices",
+    "retention": "Retention",
+    "funnel": "Funnel",
+    "quality": "Quality",
+    "volume-anomalies": "Volume anomalies",
+    "pipeline-health": "Pipeline health",
+    "ledger": "Ledger",
+    "null-partition": "Null partition",
+}
+STEPS = [(0, "PLAY_START"), (60, "HEARTBEAT"), (90, "PLAY_STOP")]
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory):
+    lake = lakes.make(tmp_path_factory.mktemp("dashboard"))
+    rows = []
+    for number, (country, device, title) in enumerate(
+        [("DE", "mobile", "t1"), ("DE", "web", "t2"), ("US", "web", "t3"), (None, None, "t9"), ("US", "web", "t1")]
+    ):
+        start = f"2026-11-{18 + number % 3}T{10 + number}:00:00"
+        changes = {"title_id": title, "country": country, "device_type": device}
+        rows += lakes.session(start, STEPS, session_id=f"s{number}", **changes)
+    lakes.append(lake, "silver", rows)
+    lakes.append(lake, "silver", [lakes.undated(client_ts="2026-11-19T09:00:00Z", country="US", device_type="web")])
+    lakes.append(lake, "bronze", [lakes.record() for _ in range(18)])
+    lakes.append(lake, "quarantine", [lakes.refused()])
+    repair(lake)
+    refresh(lake)
+    return lake
+
+
+@pytest.fixture(scope="module")
+def url(lake, tmp_path_factory):
+    with dashboard(lake.uri, tmp_path_factory.mktemp("log") / "log") as found:
+        yield found
+
+
+@pytest.fixture
+def page(browser):
+    """A page that fails the test when a script on it does."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.on("pageerror", lambda error: pytest.fail(str(error)))
+    yield page
+    context.close()
+
+
+def asked(lake, sql: str) -> tuple:
+    return connect(lake.uri).execute(sql).fetchall()[0]
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_every_page_loads_without_errors(browser, url, width, scheme):
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    errors = []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    for path, title in PAGES.items():
+        open_page(page, f"{url}/{path}")
+        assert title == page.locator("h1").inner_text()
+        assert [] == [each.inner_text() for each in page.locator("[data-testid=stException]").all()]
+        assert width >= page.evaluate("document.documentElement.scrollWidth"), path
+        ground = page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor")
+        assert (scheme == "light") == (ground == "rgb(255, 255, 255)"), ground
+    context.close()
+    assert [] == errors
+
+
+def test_figures_are_those_of_sql(page, lake, url):
+    plays, hours, titles, countries = asked(
+        lake,
+        "select sum(plays), sum(watch_seconds) / 3600, (select count(*) from gold.top_titles where plays > 0), "
+        "(select count(distinct country) from gold.geographic_distribution where plays > 0) from gold.title_daily",
+    )
+    figures = {
+        "Plays": f"{plays:,}",
+        "Watch hours": f"{hours:,.1f}",
+        "Titles played": f"{titles:,}",
+        "Countries": f"{countries:,}",
+    }
+    open_page(page, f"{url}/titles-and-genres")
+    assert figures == metrics(page, figures)
+    bronze, silver, quarantine = asked(
+        lake, "select (select count(*) from bronze), (select count(*) from silver), (select count(*) from quarantine)"
+    )
+    names = ("Bronze", "Silver", "Quarantine", "Repeats dropped")
+    counts = (bronze, silver, quarantine, bronze - silver - quarantine)
+    figures = {name: f"{count:,}" for name, count in zip(names, counts, strict=True)}
+    open_page(page, f"{url}/ledger")
+    assert figures == metrics(page, figures)
+    figures = {"Rows waiting": "0", "Rows repaired": "1", "Repairs": "1"}
+    open_page(page, f"{url}/null-partition")
+    assert figures == metrics(page, figures)
+
+
+def test_a_filter_narrows_every_figure(page, lake, url):
+    open_page(page, f"{url}/titles-and-genres")
+    box = page.locator("[data-testid=stMultiSelect]").first.locator("input")
+    box.fill("DE")
+    box.press("Enter")
+    plays, hours, titles = asked(
+        lake,
+        "select sum(plays), sum(watch_seconds) / 3600, count(distinct title_id) from gold.audience_titles "
+        "where country = 'DE'",
+    )
+    in_silver = "select count(*) from silver where event_type = 'PLAY_START' and country = 'DE'"
+    assert (plays,) == asked(lake, in_silver)
+    figures = {"Plays": f"{plays}", "Watch hours": f"{hours:,.1f}", "Titles played": f"{titles}", "Countries": "1"}
+    assert figures == metrics(page, figures)
+
+
+def test_a_gold_table_that_is_not_there_is_said(page, url):
+    open_page(page, f"{url}/retention")
+    assert "needs gold.viewer_retention, which this lake has not yet" in page.inner_text("[data-testid=stAlert]")
+
+
+def test_lakes_that_are_not_there_empty_or_broken_have_a_friendly_page(page, tmp_path):
+    with dashboard(str(tmp_path / "lake"), tmp_path / "log") as url:
+        open_page(page, url)
+        assert "There is no lake here yet" == page.inner_text("h1")
+        assert f"playlake demo --lake {tmp_path}/lake" in page.inner_text("[data-testid=stCode] >> nth=0")
+        lake = lakes.make(tmp_path)
+        open_page(page, url)
+        assert "No record has come yet" in page.inner_text("[data-testid=stAlert]")
+        open_page(page, f"{url}/countries")
+        assert f"playlake gold --lake {lake.uri}" in page.inner_text("[data-testid=stAlert]")
+        Path(lake.path("silver"), "_delta_log", f"{0:020}.json").write_text("{}")
+        open_page(page, f"{url}/null-partition")
+        assert "This lake can't be read now" == page.inner_text("h1")
+
+
+def test_a_port_in_use_is_said(capsys, url):
+    assert 2 == main(["dashboard", "--lake", "x", "--port", url.rpartition(":")[2]])
+    assert "choose another with --port" in capsys.readouterr().err
