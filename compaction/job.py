@@ -1,7 +1,7 @@
 """The compaction job: repair, dedupe, compact, gold, vacuum, in that order, each said in one line.
 
 The order matters: repair moves rows to dates that dedupe then looks at, dedupe rewrites files that compaction would
-have merged for nothing, and gold reads what is left.
+have merged for nothing, and gold reads what is left. Tables that have manifests get new ones after all of these.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from compaction import gold_files
 from compaction.compact import RETENTION, TARGET_FILE_BYTES, compact, plan, vacuum
 from compaction.dedupe import count_repeats, dedupe
 from compaction.gold import pending, refresh
+from compaction.manifests import refresh_manifests
 from compaction.repair import preview, repair
 from compaction.repair_rules import RepairRules
 from compaction.workspace import MEMORY_LIMIT
@@ -72,6 +73,7 @@ def run(
     yield _timed("dedupe", lambda: _dedupe(lake, memory_limit, step))
     yield _timed("compact", lambda: _compact(lake, target_file_bytes, step))
     yield run_gold(lake, memory_limit=memory_limit, step=step)
+    refresh_manifests(lake, _all_tables())
     if should_vacuum:
         yield _timed("vacuum", lambda: _vacuum(lake, dry_run=False))
 
@@ -203,11 +205,14 @@ def _would_refresh(lake: Lake) -> _Outcome:
 
 
 def _vacuum(lake: Lake, *, dry_run: bool) -> _Outcome:
-    tables = [*TABLES, *(f"gold/{name}" for name, file in gold_files.load().items() if not file.is_source)]
-    files = vacuum(lake, tables, dry_run=dry_run)
+    files = vacuum(lake, _all_tables(), dry_run=dry_run)
     verb = "would be deleted" if dry_run else "deleted"
     line = f"{_count(files, 'file')} {verb} that no version of the last {RETENTION.days} days names"
     return line, files > 0, {"files": files}
+
+
+def _all_tables() -> list[str]:
+    return [*TABLES, *(f"gold/{name}" for name, file in gold_files.load().items() if not file.is_source)]
 
 
 def _count(number: int, noun: str) -> str:
