@@ -15,6 +15,7 @@ demo: ## everything once, nothing else installed (EVENTS=200000 LAKE=folder)
 	tools/run playlake demo --events $(EVENTS) $(if $(LAKE),--lake '$(LAKE)')
 
 test: ## all tests, against a real Apache Kafka (ARGS='-k verify' JOBS=3)
+	tools/chromium >/dev/null && tools/promtool >/dev/null
 	tools/run --dev pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 fault: ## the fault suite with 20 seeds each, for hours (ARGS='--seed 7' for one)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final
@@ -11,6 +12,7 @@ from typing import Any, Final
 import duckdb
 
 from query.ask import Answer, ArrowAnswer, ask, ask_arrow
+from schemas.errors import QueryError
 from schemas.wire import MAGIC
 
 BY: Final = {
@@ -60,17 +62,29 @@ def count_by(con: duckdb.DuckDBPyConnection, by: str, where: str) -> Answer:
             min(ingest_timestamp) as first_at, max(ingest_timestamp) as last_at
         from told group by {by} order by records desc, {by}
     """  # noqa: S608  # the person's own condition; `ask` lets it read only, and only the lake
-    return ask(con, sql)
+    with _in_one_line():
+        return ask(con, sql)
 
 
 def rows(con: duckdb.DuckDBPyConnection, where: str, limit: int | None = None) -> Answer:
     """Return quarantined records with the columns of refused.sql, oldest first (raises as `count_by`)."""
-    return ask(con, _ordered(where, limit))
+    with _in_one_line():
+        return ask(con, _ordered(where, limit))
 
 
 def arrow_rows(con: duckdb.DuckDBPyConnection, where: str) -> ArrowAnswer:
     """Return the same as Arrow batches."""
-    return ask_arrow(con, _ordered(where, None))
+    with _in_one_line():
+        return ask_arrow(con, _ordered(where, None))
+
+
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    """Leave out the excerpt of a mistake: the statement around the person's condition is ours."""
+    try:
+        yield
+    except QueryError as error:
+        raise QueryError(str(error).splitlines()[0]) from error
 
 
 def places(value: bytes | None, reasons: list[str]) -> list[Place]:

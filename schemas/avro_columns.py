@@ -146,20 +146,10 @@ class _Column:
     def texts_of(self, content: NDArray[np.uint8], is_sound: Flags) -> pa.Array:
         """Return the texts; text that is no UTF-8 makes its row unsound."""
         is_text = (self.kinds != _NULL) & is_sound
-        texts = self._array(content, is_text)
-        try:
-            texts.validate(full=True)
-        except pa.ArrowInvalid:
-            raw = pa.Array.from_buffers(pa.binary_view(), len(texts), texts.buffers())
-            for row in np.flatnonzero(is_text).tolist():
-                try:
-                    raw[row].as_py().decode()
-                except UnicodeDecodeError:
-                    is_text[row] = is_sound[row] = False
-            texts = self._array(content, is_text)
-        return texts
-
-    def _array(self, content: NDArray[np.uint8], is_text: Flags) -> pa.Array:
+        self.views[~is_text] = 0
+        is_utf8 = _is_utf8(content, self.views)
+        is_sound &= is_utf8
+        is_text &= is_utf8
         self.views[~is_text] = 0
         validity = None if is_text.all() else pa.array(is_text).buffers()[1]
         return pa.Array.from_buffers(
@@ -277,8 +267,12 @@ class _Reader:
         self._advance(rows, start + length)
         if column:
             column.mark(rows, kind)
-            if kind == _VARCHAR and column.is_text:
-                column.views[rows] = _views(self.content, start, length)
+        if kind == _VARCHAR:
+            views = _views(self.content, start, length)
+            if column and column.is_text:
+                column.views[rows] = views  # checked with the rest of the column
+            else:
+                self._require(rows, _is_utf8(self.content, views))
 
     def _enum(self, rows: Rows, column: _Column | None, symbols: list[str]) -> None:
         index = self._number(rows)
@@ -307,6 +301,21 @@ def _views(content: NDArray[np.uint8], start: Rows, length: Rows) -> NDArray[np.
         words[~is_inline, 2] = 0
         words[~is_inline, 3] = start[~is_inline]
     return views
+
+
+def _is_utf8(content: NDArray[np.uint8], views: NDArray[np.uint8]) -> Flags:
+    """Return for each view whether it is UTF-8."""
+    is_utf8 = np.ones(len(views), bool)
+    buffers = [None, pa.py_buffer(views), pa.py_buffer(content)]
+    try:
+        pa.Array.from_buffers(pa.string_view(), len(views), buffers).validate(full=True)
+    except pa.ArrowInvalid:
+        for row, text in enumerate(pa.Array.from_buffers(pa.binary_view(), len(views), buffers)):
+            try:
+                text.as_py().decode()
+            except UnicodeDecodeError:
+                is_utf8[row] = False
+    return is_utf8
 
 
 def _windows(content: NDArray[np.uint8], width: int) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -134,9 +135,23 @@ def test_a_filter_narrows_every_figure(page, lake, url):
     assert figures == metrics(page, figures)
 
 
-def test_a_gold_table_that_is_not_there_is_said(page, url):
+def test_pages_of_one_table_show_its_rows(page, url, lake):
     open_page(page, f"{url}/retention")
-    assert "needs gold.viewer_retention, which this lake has not yet" in page.inner_text("[data-testid=stAlert]")
+    captions = page.locator("[data-testid=stCaptionContainer]").all_inner_texts()
+    assert any("how many of them came back" in caption for caption in captions)
+    page.wait_for_selector("[data-testid=stDataFrame]")
+    open_page(page, f"{url}/volume-anomalies")
+    assert "Nothing in this choice" in page.inner_text("[data-testid=stAlert]")
+
+
+def test_a_gold_table_that_is_not_there_is_said(page, tmp_path):
+    lake = lakes.make(tmp_path)
+    lakes.append(lake, "silver", [lakes.silver()])
+    refresh(lake)
+    shutil.rmtree(lake.path("gold/viewer_retention"))
+    with dashboard(lake.uri, tmp_path / "log") as url:
+        open_page(page, f"{url}/retention")
+        assert "needs gold.viewer_retention, which this lake has not yet" in page.inner_text("[data-testid=stAlert]")
 
 
 def test_lakes_that_are_not_there_empty_or_broken_have_a_friendly_page(page, tmp_path):

@@ -151,6 +151,21 @@ def test_pipeline_health_by_hour(tmp_path):
     ] == table(lake, "pipeline_health", "* exclude (event_date)", "event_hour")
 
 
+def test_warnings_and_reasons_code_by_code(tmp_path):
+    lake = lakes.make(tmp_path)
+    warned = [lakes.silver(warnings=["late", "rule:own"]), lakes.silver(warnings=["late"]), lakes.silver()]
+    lakes.append(lake, "silver", [*warned, lakes.undated()])
+    reasons = [("malformed_json",), ("malformed_json", "rule:own")]
+    lakes.append(lake, "quarantine", [lakes.refused(reasons=codes) for codes in reasons])
+    refresh(lake)
+    assert [
+        ("late", "warned", 2, pytest.approx(2 / 3)),
+        ("malformed_json", "quarantined", 2, 1.0),
+        ("rule:own", "quarantined", 1, 0.5),
+        ("rule:own", "warned", 1, pytest.approx(1 / 3)),
+    ] == table(lake, "quality_codes", "* exclude (event_date)")
+
+
 def anomalies(country_hours: pa.Table) -> list[tuple]:
     with duckdb.connect() as con:
         con.register("country_hours", country_hours)
