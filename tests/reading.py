@@ -35,6 +35,7 @@ from query import connect
 from tests.broker.kafka import wait_until
 from tests.ledger import files_of
 from tests.viewing import Measures
+from tests.workers import DIES_WITH_US
 
 _SILVER = """
     select
@@ -63,7 +64,7 @@ class Reader:
         self._out, self._log = folder / "reader.out", folder / "reader.log"
         with self._out.open("wb") as out, self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.reading", str(lake), prefix],
+                [*DIES_WITH_US, sys.executable, "-m", "tests.reading", str(lake), prefix],
                 cwd=Path(__file__).parent.parent,
                 stdin=subprocess.PIPE,
                 stdout=out,

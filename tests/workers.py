@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +24,8 @@ from typing import Any
 from tests.broker import Broker, fresh_name
 
 PLAYLAKE = (sys.executable, "-m", "playlake")
+DIES_WITH_US = ("setpriv", "--pdeathsig", "KILL", "--") if shutil.which("setpriv") else ()
+"""Before a command: it ends when the process that started it is killed, which then has no time to clean up."""
 _POLL_S = 0.1
 
 
@@ -67,7 +70,7 @@ class Running:
         self._log_path, self._out_path = folder / f"{name}.log", folder / f"{name}.out"
         with self._log_path.open("wb") as log, self._out_path.open("wb") as out:
             self._process = subprocess.Popen(
-                [*through, *PLAYLAKE, *arguments],
+                [*DIES_WITH_US, *through, *PLAYLAKE, *arguments],
                 cwd=folder,
                 env=clean_environment(env),
                 stdin=subprocess.DEVNULL,

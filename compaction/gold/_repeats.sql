@@ -7,7 +7,7 @@
 -- columns:
 --   topic, topic_id, kafka_partition, kafka_offset   the row's position
 --   event_date          its date
---   ingest_timestamp    as in silver
+--   event_timestamp     its time
 --
 -- Ids are counted by their hash, a few bytes for each; only rows that share one are ranked, by id. An id that a broken
 -- client sends a million times costs a sort, not a million squared: of a date only the first row is compared with other
@@ -22,7 +22,7 @@ with shared as (
 
 candidates as (
     select
-        event_id, event_date, topic, topic_id, kafka_partition, kafka_offset, ingest_timestamp,
+        event_id, event_date, topic, topic_id, kafka_partition, kafka_offset, event_timestamp,
         coalesce(broker_timestamp, timestamptz '9999-12-31 00:00:00+00') as arrived
     from silver
     where event_date is not null and hash(event_id) in (select id_hash from shared)
@@ -56,6 +56,6 @@ repeated as (
         )
 )
 
-select topic, topic_id, kafka_partition, kafka_offset, event_date, ingest_timestamp
+select topic, topic_id, kafka_partition, kafka_offset, event_date, event_timestamp
 from repeated
 where event_date in (select event_date from wanted)

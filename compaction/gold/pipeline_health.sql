@@ -29,15 +29,9 @@ with rows_of_hour as (
 ),
 
 repeated as (
-    select silver.event_date, extract(hour from silver.event_timestamp) as event_hour, count(*) as repeated_rows
-    from silver
-    inner join repeats
-        on
-            silver.kafka_offset = repeats.kafka_offset
-            and silver.kafka_partition = repeats.kafka_partition
-            and silver.topic_id = repeats.topic_id
-            and silver.topic = repeats.topic
-    group by silver.event_date, extract(hour from silver.event_timestamp)
+    select event_date, extract(hour from event_timestamp) as event_hour, count(*) as repeated_rows
+    from repeats
+    group by event_date, extract(hour from event_timestamp)
 ),
 
 refused as (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from collections import Counter
 from collections.abc import Callable
@@ -60,9 +61,11 @@ def test_a_worker_waits_for_its_registry_and_an_id_it_lacks_is_quarantined(
     ledger.send([event_bytes(0), avro_bytes(1), avro_bytes(2, schema_id=4711)])
     worker = workers.start(ledger.topic, lake, "--until-caught-up", "--schema-registry", registry_to_start.url)
     worker.wait_for("waiting: the schema registry .* does not answer")
+    worker.send(signal.SIGSTOP)  # or it may ask a registry that is up and has no schema yet
     registry_to_start.start()
     with closing(open_registry(registry_to_start.url)) as registry:
         schema_id = registry.register("playback-value", schema_text())
+    worker.send(signal.SIGCONT)
     assert 1 == schema_id, "the id that the records were sent with"
     assert 0 == worker.exit_code(100), worker.log
     assert {"bronze": 3, "silver": 2, "quarantine": 1}.items() <= worker.report.items()
