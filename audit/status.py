@@ -112,15 +112,9 @@ def read_sizes(lake: Lake) -> Sizes:
     Raises:
         LakeNotFound, IncompatibleLake, StoreUnavailable: as `read_status`.
     """
-    tables = []
-    null_partition_rows = 0
-    for name in (*TABLES, *_gold_names(lake)):
-        handle = lake.table(name)
-        statistics = pa.table(handle.get_add_actions(flatten=True))
-        tables.append(_table_status(name, handle, statistics))
-        if name == "silver":
-            null_partition_rows = _null_partition_rows(statistics)
-    return Sizes(tuple(tables), null_partition_rows)
+    handles = {name: lake.table(name) for name in TABLES}
+    statistics = {name: _file_statistics(handle) for name, handle in handles.items()}
+    return Sizes(_table_statuses(lake, handles, statistics), _null_partition_rows(statistics["silver"]))
 
 
 def read_status(lake: Lake, client_options: Mapping[str, Any] | None = None) -> Status:
@@ -136,16 +130,13 @@ def read_status(lake: Lake, client_options: Mapping[str, Any] | None = None) -> 
         BrokerUnavailable: the broker did not.
     """
     handles = {name: lake.table(name) for name in ("silver", "quarantine", "bronze")}
-    statistics = {name: pa.table(handle.get_add_actions(flatten=True)) for name, handle in handles.items()}
+    statistics = {name: _file_statistics(handle) for name, handle in handles.items()}
     silver = statistics["silver"]
-    tables = [_table_status(name, handles[name], statistics[name]) for name in TABLES]
-    for name in _gold_names(lake):
-        handle = lake.table(name)
-        tables.append(_table_status(name, handle, pa.table(handle.get_add_actions(flatten=True))))
+    tables = _table_statuses(lake, handles, statistics)
     rows = {table.name: table.rows or 0 for table in tables}
     total = rows["silver"] + rows["quarantine"]
     return Status(
-        tables=tuple(tables),
+        tables=tables,
         newest_broker_time=_max(silver, "max.broker_timestamp"),
         newest_event_time=_max(silver, "max.event_timestamp"),
         null_partition_rows=_null_partition_rows(silver),
@@ -154,6 +145,19 @@ def read_status(lake: Lake, client_options: Mapping[str, Any] | None = None) -> 
         reasons=_reasons(lake, handles["quarantine"]) if rows["quarantine"] else (),
         sources=_sources(lake, handles, client_options),
     )
+
+
+def _file_statistics(handle: DeltaTable) -> pa.Table:
+    return pa.table(handle.get_add_actions(flatten=True))
+
+
+def _table_statuses(
+    lake: Lake, handles: Mapping[str, DeltaTable], statistics: Mapping[str, pa.Table]
+) -> tuple[TableStatus, ...]:
+    """Return the lake's own tables, which were opened, and then the gold tables there are."""
+    own = [_table_status(name, handles[name], statistics[name]) for name in TABLES]
+    gold = [(name, lake.table(name)) for name in _gold_names(lake)]
+    return (*own, *(_table_status(name, handle, _file_statistics(handle)) for name, handle in gold))
 
 
 def _table_status(name: str, handle: DeltaTable, statistics: pa.Table) -> TableStatus:
