@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, Final
 from urllib.parse import unquote
 
 import pyarrow as pa
-from deltalake import ColumnProperties, DeltaTable, WriterProperties
+from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from schemas.errors import ConfigError, IncompatibleLake, LakeNotFound, StoreUnavailable
@@ -139,14 +139,10 @@ class Lake:
             raise store_trouble(place, error) from error
 
     def _upload(self, objects: Mapping[str, pa.Buffer]) -> None:
-        from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
-
         filesystem = _s3_filesystem(max_attempts=2)
         filesystem.retries = 1  # who flushes is told soon, says so and tries again
-        try:
+        with _os_errors():
             filesystem.pipe({path: data.to_pybytes() for path, data in objects.items()})
-        except (BotoCoreError, ClientError) as error:  # s3fs makes OSErrors of most, not of all
-            raise OSError(str(error)) from error
 
     def exists(self, name: str) -> bool:
         """Return whether the table is there.
@@ -248,16 +244,6 @@ def data_files(handle: DeltaTable) -> list[str]:
     return uris if handle.table_uri.startswith("s3://") else [unquote(uri).removeprefix("file://") for uri in uris]
 
 
-def writer_properties(name: str) -> WriterProperties:
-    """Return how Parquet files of one of `TABLES` are written, by the worker and by every rewrite alike."""
-    no_dictionary = ColumnProperties(dictionary_enabled=False)
-    return WriterProperties(
-        compression="ZSTD",
-        compression_level=1,
-        column_properties={column: no_dictionary for column in TABLES[name].no_dictionary},
-    )
-
-
 def empty_table(name: str) -> pa.Table:
     """Return a table of no rows with the schema of one of `TABLES`."""
     return TABLES[name].schema.empty_table()
@@ -292,16 +278,24 @@ def _removed_on_failure(path: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _discarded_on_failure(file: Any) -> Iterator[BinaryIO]:
-    from botocore.exceptions import BotoCoreError, ClientError
+    try:
+        with _os_errors():
+            yield file
+            file.close()
+    except BaseException:
+        file.discard()
+        raise
+
+
+@contextmanager
+def _os_errors() -> Iterator[None]:
+    """Make OSErrors of botocore's: s3fs does so with most, not with all."""
+    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
 
     try:
-        yield file
-        file.close()
-    except BaseException as error:
-        file.discard()
-        if isinstance(error, BotoCoreError | ClientError):  # s3fs makes OSErrors of most, not of all
-            raise OSError(str(error)) from error
-        raise
+        yield
+    except (BotoCoreError, ClientError) as error:
+        raise OSError(str(error)) from error
 
 
 def _causes(error: Exception) -> str:
