@@ -19,7 +19,7 @@ from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction
 
 from compaction.delta_log import DataFile, live_files
-from compaction.merge import merge_files
+from compaction.merge import bins, merge_files
 from compaction.replace import replace_files
 from schemas.errors import LakeNotFound
 from schemas.tables import TABLES
@@ -86,27 +86,15 @@ def candidates(table: str, files: Iterable[DataFile], target_file_bytes: int = T
     filled in the order in which the files were written.
     """
     small: dict[str | None, list[DataFile]] = defaultdict(list)
-    for file in sorted(files, key=lambda file: (file.written_ms, file.path)):
+    for file in files:
         if file.size < target_file_bytes / 2:
             small[file.partition].append(file)
     found = []
     for partition, group in sorted(small.items(), key=lambda item: item[0] or ""):
-        bins = tuple(tuple(each) for each in _bins(group, target_file_bytes) if len(each) >= MIN_SMALL_FILES)
-        if bins:
-            found.append(Candidate(table, partition, bins))
+        worth_it = tuple(each for each in bins(group, target_file_bytes) if len(each) >= MIN_SMALL_FILES)
+        if worth_it:
+            found.append(Candidate(table, partition, worth_it))
     return found
-
-
-def _bins(files: Iterable[DataFile], target_file_bytes: int) -> list[list[DataFile]]:
-    bins: list[list[DataFile]] = []
-    size = target_file_bytes
-    for file in files:
-        if size + file.size > target_file_bytes:
-            bins.append([])
-            size = 0
-        bins[-1].append(file)
-        size += file.size
-    return bins
 
 
 def plan(lake: Lake, target_file_bytes: int = TARGET_FILE_BYTES) -> list[Candidate]:

@@ -153,6 +153,11 @@ def load() -> Mapping[str, GoldFile]:
     return ordered
 
 
+def table_names() -> list[str]:
+    """Return the names of the gold tables, without `gold/`, in the order in which they are written."""
+    return [name for name, file in load().items() if not file.is_source]
+
+
 def needed_dates(
     targets: Mapping[str, frozenset[dt.date]], declared: Mapping[str, GoldFile]
 ) -> dict[str, frozenset[dt.date]]:

@@ -212,7 +212,7 @@ def _vacuum(lake: Lake, *, dry_run: bool) -> _Outcome:
 
 
 def _all_tables() -> list[str]:
-    return [*TABLES, *(f"gold/{name}" for name, file in gold_files.load().items() if not file.is_source)]
+    return [*TABLES, *(f"gold/{name}" for name in gold_files.table_names())]
 
 
 def _count(number: int, noun: str) -> str:

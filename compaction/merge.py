@@ -25,6 +25,19 @@ SORTED_ROWS: Final = 500_000
 which they were written, a run is a stretch of time, and late rows are in the first of its row groups."""
 
 
+def bins(files: Iterable[DataFile], most_bytes: int) -> list[tuple[DataFile, ...]]:
+    """Put files together in the order in which they were written, up to so many bytes; one alone may have more."""
+    found: list[list[DataFile]] = []
+    size = 0
+    for file in sorted(files, key=lambda file: (file.written_ms, file.path)):
+        size += file.size
+        if not found or size > most_bytes:
+            found.append([])
+            size = file.size
+        found[-1].append(file)
+    return [tuple(each) for each in found]
+
+
 def merge_files(lake: Lake, table: str, schema: pa.Schema, files: Sequence[DataFile]) -> AddAction:
     """Write one file with the rows of `files`; no reader sees it until a commit names it.
 
@@ -34,7 +47,7 @@ def merge_files(lake: Lake, table: str, schema: pa.Schema, files: Sequence[DataF
         lake: where.
         table: one of `TABLES`.
         schema: the table's, lake partition column included. Columns that a file lacks become null.
-        files: of one lake partition; not empty.
+        files: of one lake partition, in the order in which their rows are to come (see `bins`); not empty.
 
     Returns:
         What a commit has to add.
@@ -42,8 +55,7 @@ def merge_files(lake: Lake, table: str, schema: pa.Schema, files: Sequence[DataF
     Raises:
         StoreUnavailable: the store does not give or take a file.
     """
-    in_order = sorted(files, key=lambda file: (file.written_ms, file.path))
-    parts = (read_file(lake, table, schema, file) for file in in_order)
+    parts = (read_file(lake, table, schema, file) for file in files)
     return write_rows(lake, table, files[0].partition, parts, changes_data=False)
 
 

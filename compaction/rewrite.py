@@ -7,7 +7,7 @@ the plan, commit if the old ones are still live. Why so: `docs/decisions/014-rew
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,7 +19,7 @@ from deltalake import DeltaTable, Transaction
 from deltalake.transaction import AddAction
 
 from compaction.delta_log import DataFile, live_files
-from compaction.merge import read_file, stored_schema, write_rows
+from compaction.merge import bins, read_file, stored_schema, write_rows
 from compaction.replace import replace_files
 from compaction.workspace import workspace
 from schemas.errors import CommitConflict, RewriteMismatch
@@ -134,17 +134,22 @@ def _write(lake: Lake, handle: DeltaTable, plan: Plan) -> tuple[list[DataFile], 
     files = [file for file in live_files(handle, lake.path("silver")) if file.path in planned]
     schema = pa.schema(handle.schema().to_arrow())
 
-    def write_bin(files: list[DataFile]) -> list[AddAction]:
+    by_partition: dict[str | None, list[DataFile]] = defaultdict(list)
+    for file in files:
+        by_partition[file.partition].append(file)
+
+    def write_bin(files: Iterable[DataFile]) -> list[AddAction]:
         parts: dict[str | None, list[pa.Table]] = defaultdict(list)
         for file in files:
-            for partition, rows in _changed(lake, schema, file, planned[file.path]):
+            for partition, rows in _changed(lake, schema, file, planned[file.path], plan.sets):
                 parts[partition].append(rows)
         return [
             write_rows(lake, "silver", partition, parts.pop(partition), changes_data=True) for partition in list(parts)
         ]
 
+    together = [each for group in by_partition.values() for each in bins(group, _BIN_BYTES)]
     with ThreadPoolExecutor(_BINS_AT_ONCE) as pool:
-        return files, [action for written in pool.map(write_bin, _bins(files)) for action in written]
+        return files, [action for written in pool.map(write_bin, together) for action in written]
 
 
 def _by_file(rows: pa.Table) -> dict[str, pa.Table]:
@@ -154,27 +159,15 @@ def _by_file(rows: pa.Table) -> dict[str, pa.Table]:
     return {each["values"]: rows.slice(start, each["counts"]) for each, start in zip(counts, starts[:-1], strict=True)}
 
 
-def _bins(files: list[DataFile]) -> Iterator[list[DataFile]]:
-    """Put files of the same lake partition together, as many as fit into memory."""
-    waiting: list[DataFile] = []
-    for file in sorted(files, key=lambda file: (file.partition or "", file.written_ms, file.path)):
-        size = sum(each.size for each in waiting) + file.size
-        if waiting and (file.partition != waiting[0].partition or size > _BIN_BYTES):
-            yield waiting
-            waiting = []
-        waiting.append(file)
-    if waiting:
-        yield waiting
-
-
-def _changed(lake: Lake, schema: pa.Schema, file: DataFile, planned: pa.Table) -> Iterator[tuple[str | None, pa.Table]]:
+def _changed(
+    lake: Lake, schema: pa.Schema, file: DataFile, planned: pa.Table, sets: tuple[str, ...]
+) -> Iterator[tuple[str | None, pa.Table]]:
     """Give a file's rows as the plan wants them, by lake partition."""
     rows = read_file(lake, "silver", schema, file)
     stays = np.ones(len(rows), bool)
     stays[planned["row"].to_numpy()] = False
     if stays.any():
         yield file.partition, rows.filter(pa.array(stays))
-    sets = [name for name in planned.column_names if name not in _PLACE]
     if not sets:
         return
     moved = rows.take(planned["row"])

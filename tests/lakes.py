@@ -17,7 +17,6 @@ from typing import Any
 import pyarrow as pa
 from deltalake import CommitProperties, Transaction, write_deltalake
 
-from compaction import gold_files
 from schemas.tables import TABLES
 from sink.lake import Lake
 from sink.scan import connect, create_view
@@ -207,11 +206,6 @@ def session(
         silver(at=begun + dt.timedelta(seconds=after), event_type=kind, session_id=session_id, **changes)
         for after, kind in steps
     ]
-
-
-def gold_tables() -> list[str]:
-    """Names of the gold tables that a refresh makes."""
-    return [name for name, file in gold_files.load().items() if not file.is_source]
 
 
 def append(lake: Lake, name: str, rows: list[dict[str, Any]], *, txn: tuple[str, int] | None = None) -> None:

@@ -49,7 +49,7 @@ def ids(lake: Lake) -> set[str]:
 
 
 def gold_tables(lake: Lake) -> dict[str, list[tuple]]:
-    names = [file.name for file in gold_files.load().values() if not file.is_source]
+    names = gold_files.table_names()
     return {
         name: sorted(lakes.rows(lake, f"from {name}", names=[f"gold/{name}"]), key=repr)  # the names are our own
         for name in names
@@ -57,7 +57,7 @@ def gold_tables(lake: Lake) -> dict[str, list[tuple]]:
 
 
 def versions(lake: Lake) -> list[int]:
-    names = [file.name for file in gold_files.load().values() if not file.is_source]
+    names = gold_files.table_names()
     return [lake.table(name).version() for name in ("silver", *(f"gold/{name}" for name in names))]
 
 

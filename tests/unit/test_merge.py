@@ -12,7 +12,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from compaction import merge
 from compaction.delta_log import live_files
-from compaction.merge import merge_files
+from compaction.merge import bins, merge_files
 from schemas.errors import StoreUnavailable
 from schemas.tables import TABLES
 from sink.files import write_files
@@ -25,7 +25,7 @@ NOON = dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC)
 def merged(lake: Lake, name: str) -> tuple[pa.Table, dict, pq.FileMetaData]:
     """The one file that all files of a table become: its rows, its statistics, its footer."""
     handle = lake.table(name)
-    files = live_files(handle, lake.path(name))
+    (files,) = bins(live_files(handle, lake.path(name)), 10**9)
     action = merge_files(lake, name, pa.schema(handle.schema().to_arrow()), files)
     path = f"{lake.path(name)}/{action.path}"
     assert Path(path).stat().st_size == action.size

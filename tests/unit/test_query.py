@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import playlake
+from compaction import gold_files
 from compaction.gold import refresh
 from playlake.cli import main
 from playlake.verbs.query import _EXAMPLES
@@ -384,7 +385,7 @@ def test_without_sql_the_views_are_listed_with_examples_that_run(lake, capsys):
     code, out, _ = told(capsys, "--lake", lake.uri)
     assert 0 == code
     examples = [line.strip().removeprefix("e.g. ") for line in out.splitlines() if line.startswith("    e.g. ")]
-    assert 3 + len(lakes.gold_tables()) == len(examples)
+    assert 3 + len(gold_files.table_names()) == len(examples)
     assert set(_EXAMPLES.values()) <= set(examples)
     for example in examples:
         answer(lake, example)
