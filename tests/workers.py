@@ -17,7 +17,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -223,3 +224,17 @@ class Workers:
         for worker in self._started:
             worker.kill()
             print(f"---- {worker.name}\n{worker.log}")
+
+
+@contextmanager
+def workers_of(
+    broker: Broker, tmp_path: Path, env: Mapping[str, str] | None = None, through: Sequence[str] = ()
+) -> Iterator[Workers]:
+    """Give `Workers` whose logs are below `tmp_path`; all of them have ended afterwards. For fixtures."""
+    folder = tmp_path / "workers"
+    folder.mkdir()
+    started = Workers(broker, folder, env, through)
+    try:
+        yield started
+    finally:
+        started.close()

@@ -14,7 +14,7 @@ from tests.compactors import Compactors
 from tests.fault.viewed import PARTITIONS, Place, Viewed, make, on_disk, on_s3
 from tests.ledger import Ledger
 from tests.s3 import S3
-from tests.workers import Workers
+from tests.workers import Workers, workers_of
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -70,11 +70,8 @@ def lake(store: S3 | None, tmp_path: Path) -> Path | str:
 @pytest.fixture
 def workers(broker: Broker, store: S3 | None, tmp_path: Path) -> Iterator[Workers]:
     """Starts workers against the shared broker; all of them have ended after the test."""
-    folder = tmp_path / "workers"
-    folder.mkdir()
-    started = Workers(broker, folder, store.env if store else None)
-    yield started
-    started.close()
+    with workers_of(broker, tmp_path, store.env if store else None) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

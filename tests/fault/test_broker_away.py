@@ -21,7 +21,7 @@ from stream_app.broker import watermarks
 from tests.broker import Broker, fresh_name
 from tests.fault.promise import PARTITIONS, recover, the_promise_holds
 from tests.ledger import Ledger, events, rows_in
-from tests.workers import Workers
+from tests.workers import Workers, workers_of
 
 TOPIC = "events"
 
@@ -29,11 +29,8 @@ TOPIC = "events"
 @pytest.fixture
 def workers(stoppable_broker: Broker, tmp_path: Path) -> Iterator[Workers]:
     """Starts workers against a broker that can be stopped."""
-    folder = tmp_path / "workers"
-    folder.mkdir()
-    started = Workers(stoppable_broker, folder)
-    yield started
-    started.close()
+    with workers_of(stoppable_broker, tmp_path) as started:
+        yield started
 
 
 @pytest.fixture

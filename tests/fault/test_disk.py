@@ -15,7 +15,7 @@ from tests.fault.promise import PARTITIONS, the_promise_holds
 from tests.ledger import Ledger, events
 from tests.records import event_bytes
 from tests.small_disk import NoSmallDisk, SmallDisk
-from tests.workers import Worker, Workers
+from tests.workers import Worker, Workers, workers_of
 
 QUICK = ("--allowed-latency", "200ms")
 WAITS = "WARNING waiting: the store does not serve"
@@ -35,11 +35,8 @@ def disk(tmp_path: Path) -> Iterator[SmallDisk]:
 @pytest.fixture
 def workers_on_it(broker: Broker, disk: SmallDisk, tmp_path: Path) -> Iterator[Workers]:
     """Starts workers for whom the small disk is mounted; their logs are elsewhere."""
-    folder = tmp_path / "workers"
-    folder.mkdir()
-    started = Workers(broker, folder, through=disk.through)
-    yield started
-    started.close()
+    with workers_of(broker, tmp_path, through=disk.through) as started:
+        yield started
 
 
 def all_arrive(ledger: Ledger, worker: Worker) -> None:

@@ -14,7 +14,7 @@ from tests.fault.promise import PARTITIONS, recover, the_promise_holds
 from tests.ledger import Ledger, events, rows_in
 from tests.s3 import S3
 from tests.s3.flaky import AWAY, CALM, DEAF, THROTTLED, Fault, FlakyS3
-from tests.workers import Worker, Workers
+from tests.workers import Worker, Workers, workers_of
 
 pytestmark = pytest.mark.parametrize("store", ["s3"], indirect=True)
 
@@ -33,11 +33,8 @@ def flaky(s3: S3, dice: random.Random) -> Iterator[FlakyS3]:
 @pytest.fixture
 def workers(broker: Broker, flaky: FlakyS3, tmp_path: Path) -> Iterator[Workers]:
     """Starts workers whose way to the store is `flaky`; tests themselves look at it by another."""
-    folder = tmp_path / "workers"
-    folder.mkdir()
-    started = Workers(broker, folder, flaky.env)
-    yield started
-    started.close()
+    with workers_of(broker, tmp_path, flaky.env) as started:
+        yield started
 
 
 PASSING = (

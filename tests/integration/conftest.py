@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.broker import Broker
-from tests.workers import Workers
+from tests.workers import Workers, workers_of
 
 
 @pytest.fixture
@@ -20,8 +20,5 @@ def lake(tmp_path: Path) -> Path:
 @pytest.fixture
 def workers(broker: Broker, tmp_path: Path) -> Iterator[Workers]:
     """Starts workers against the shared broker; all of them have ended after the test."""
-    folder = tmp_path / "workers"
-    folder.mkdir()
-    started = Workers(broker, folder)
-    yield started
-    started.close()
+    with workers_of(broker, tmp_path) as started:
+        yield started

@@ -12,7 +12,7 @@ from tests.broker import Broker
 from tests.broker.kafka import free_ports
 from tests.ledger import Ledger, events, rows_in
 from tests.web import Web
-from tests.workers import Workers
+from tests.workers import Workers, workers_of
 
 pytestmark = pytest.mark.broker
 MakeTopic = Callable[..., str]
@@ -88,11 +88,8 @@ def test_it_is_not_ready_while_the_store_is_away(
 
 @pytest.fixture
 def workers_of_their_own_broker(stoppable_broker: Broker, tmp_path: Path) -> Iterator[Workers]:
-    folder = tmp_path / "workers"
-    folder.mkdir()
-    started = Workers(stoppable_broker, folder)
-    yield started
-    started.close()
+    with workers_of(stoppable_broker, tmp_path) as started:
+        yield started
 
 
 def test_it_is_not_ready_while_the_broker_is_away(
