@@ -96,6 +96,12 @@ class Running:
         """Log lines in which a regular expression is found."""
         return [line for line in self.log.splitlines() if re.search(pattern, line)]
 
+    @property
+    def peak_memory_bytes(self) -> int:
+        """Most resident memory so far; it must be running still."""
+        status = Path(f"/proc/{self._process.pid}/status").read_text()
+        return 1024 * int(status.split("VmHWM:")[1].split()[0])
+
     # ---------------------------------------------------------------- waiting
 
     def until(self, condition: Callable[[], bool], what: str, timeout_s: float = 40.0) -> None:

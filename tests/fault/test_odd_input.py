@@ -16,18 +16,13 @@ from tests.conftest import MakeTopic
 from tests.fault.promise import PARTITIONS, recover, the_promise_holds
 from tests.ledger import Ledger, events, rows_in, table_rows
 from tests.records import event_bytes
-from tests.workers import Worker, Workers, playlake
+from tests.workers import Workers, playlake
 
 BURST = 15_000
 DEFAULTS = ("--allowed-latency", "10s")
 """What a worker does that is told nothing."""
 FRESH_S = 15.0
 """Latency of half a second, and what a busy machine adds to it."""
-
-
-def peak_memory_bytes(worker: Worker) -> int:
-    status = Path(f"/proc/{worker.pid}/status").read_text()
-    return 1024 * int(status.split("VmHWM:")[1].split()[0])
 
 
 def test_records_of_10_mb_among_normal_ones(
@@ -42,7 +37,7 @@ def test_records_of_10_mb_among_normal_ones(
     worker.wait_for(" reading ")
     ledger.send_spread(values, PARTITIONS)
     worker.until(lambda: rows_in(lake, "bronze") == len(ledger), "all is in the lake", 60)
-    assert 2**30 > peak_memory_bytes(worker)
+    assert 2**30 > worker.peak_memory_bytes
     dice.choice([worker.stop, worker.kill])()
     recover(workers, ledger, lake)
     the_promise_holds(lake, broker, ledger)
