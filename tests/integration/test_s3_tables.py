@@ -1,0 +1,35 @@
+"""Tables that no worker wrote, on an S3 API."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests import s3 as s3_servers
+from tests.plain_folders import NULL, put, table
+from tests.s3 import S3
+from tests.workers import playlake
+
+
+def _uploaded(s3: S3, folder: Path, prefix: str) -> str:
+    s3_servers.filesystem(s3).put(f"{folder}/", f"{s3.bucket}/{prefix}/", recursive=True)
+    return f"s3://{s3.bucket}/{prefix}"
+
+
+def test_a_folder_on_s3_is_adopted_where_it_is(s3: S3, tmp_path: Path) -> None:
+    put(tmp_path, "event_date=2026-11-20/part-0.parquet", table(3))
+    put(tmp_path, f"{NULL}/part-0.parquet", table(2))
+    put(tmp_path, "_SUCCESS", b"")
+    place = _uploaded(s3, tmp_path, "plain/events")
+
+    looked = playlake("adopt", place, "--dry-run", "--json", env=s3.env)
+    assert (0, "") == (looked.returncode, looked.stderr)
+    assert {"rows": 5, "null_partition": {"files": 1, "rows": 2}, "objections": []}.items() <= json.loads(
+        looked.stdout
+    ).items()
+    adopted = playlake("adopt", place, env=s3.env)
+    assert (0, "") == (adopted.returncode, adopted.stderr)
+    again = playlake("adopt", place, env=s3.env)
+    assert (2, "", True) == (again.returncode, again.stdout, "is a Delta table already" in again.stderr)
+    missing = playlake("adopt", f"s3://{s3.bucket}/plain/nowhere", env=s3.env)
+    assert (2, "", True) == (missing.returncode, missing.stdout, "there is no folder at" in missing.stderr)
