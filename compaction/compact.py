@@ -22,7 +22,6 @@ from compaction.delta_log import DataFile, live_files
 from compaction.merge import bins, merge_files
 from compaction.replace import replace_files
 from schemas.errors import LakeNotFound
-from schemas.tables import TABLES
 from sink.lake import Lake, store_trouble
 
 TARGET_FILE_BYTES: Final = 128 * 1000**2
@@ -40,7 +39,7 @@ class Candidate:
     """A lake partition that is worth compacting. `partition` None is the null partition.
 
     Attributes:
-        table: one of `TABLES`.
+        table: one of the lake's.
         partition: as ISO text.
         bins: its small files, at least two in each bin; a bin becomes one file.
     """
@@ -98,9 +97,9 @@ def candidates(table: str, files: Iterable[DataFile], target_file_bytes: int = T
 
 
 def plan(lake: Lake, target_file_bytes: int = TARGET_FILE_BYTES) -> list[Candidate]:
-    """Return what a compaction would rewrite now, for bronze, silver and quarantine."""
+    """Return what a compaction would rewrite now, for each of the lake's tables but gold."""
     found = []
-    for name in TABLES:
+    for name in lake.tables:
         found += candidates(name, live_files(lake.table(name), lake.path(name)), target_file_bytes)
     return found
 
@@ -119,7 +118,7 @@ def compact(
 
     Args:
         lake: where.
-        table: one of `TABLES`.
+        table: one of the lake's.
         target_file_bytes: how large files should become.
         step: called with `before compact` and `after compact` around each commit: fault points of tests.
 
@@ -153,8 +152,9 @@ def compact(
 
 
 def vacuum(lake: Lake, tables: Iterable[str], retention: dt.timedelta = RETENTION, *, dry_run: bool = False) -> int:
-    """Delete files that no version of the last `retention` names, those of rejected commits included.
+    """Delete files that no version of the last `retention` names.
 
+    Of our own tables also those of rejected commits; in the folder of somebody else's there may be files of others.
     Tables that aren't there are skipped.
 
     Returns:
@@ -171,7 +171,7 @@ def vacuum(lake: Lake, tables: Iterable[str], retention: dt.timedelta = RETENTIO
             continue
         hours = max(1, int(retention.total_seconds() // 3600))
         try:
-            deleted += len(handle.vacuum(retention_hours=hours, dry_run=dry_run, full=True))
+            deleted += len(handle.vacuum(retention_hours=hours, dry_run=dry_run, full=lake.is_own))
         except (OSError, DeltaError) as error:
             raise store_trouble(lake.path(name), error) from error
     return deleted

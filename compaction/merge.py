@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
 from compaction.delta_log import DataFile
-from schemas.tables import TABLES, TableSpec
+from schemas.tables import TableSpec
 from sink.files import write_file
 from sink.lake import Lake, store_trouble
 
@@ -45,7 +45,7 @@ def merge_files(lake: Lake, table: str, schema: pa.Schema, files: Sequence[DataF
 
     Args:
         lake: where.
-        table: one of `TABLES`.
+        table: one of the lake's.
         schema: the table's, lake partition column included. Columns that a file lacks become null.
         files: of one lake partition, in the order in which their rows are to come (see `bins`); not empty.
 
@@ -67,7 +67,7 @@ def write_rows(
     Raises:
         StoreUnavailable: the store does not give or take a file.
     """
-    spec = TABLES[table]
+    spec = lake.tables[table]
     if spec.sort_by:
         tables = _sorted(_runs(parts, SORTED_ROWS), spec.sort_by)
     else:
@@ -81,7 +81,7 @@ def read_file(lake: Lake, table: str, schema: pa.Schema, file: DataFile) -> pa.T
     Raises:
         StoreUnavailable: the store does not give the file.
     """
-    target = stored_schema(schema, TABLES[table])
+    target = stored_schema(schema, lake.tables[table])
     try:
         source: Any = pa.BufferReader(lake.filesystem().cat_file(file.path)) if lake.is_s3 else file.path
         metadata = pq.read_metadata(source)
@@ -104,7 +104,7 @@ def stored_schema(schema: pa.Schema, spec: TableSpec) -> pa.Schema:
     """Return a table's schema as `read_file` has it."""
 
     def dictionaries(kind: pa.DataType) -> pa.DataType:
-        if pa.types.is_list(kind):
+        if pa.types.is_list(kind) and pa.types.is_string(kind.value_type):
             return pa.list_(kind.value_field.with_type(dictionaries(kind.value_type)))
         return pa.dictionary(pa.int32(), pa.string()) if pa.types.is_string(kind) else kind
 

@@ -39,7 +39,7 @@ def replace_files(
 
     Args:
         lake: where.
-        table: one of `TABLES`.
+        table: one of the lake's.
         removed: live files, as `live_files` gave them.
         added: files that are written and not in the table yet.
         changes_data: whether rows come, go or change; false for a compaction.

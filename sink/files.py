@@ -65,7 +65,7 @@ def write_file(
 
     Args:
         lake: where the table is; it exists.
-        name: one of `TABLES`.
+        name: one of the lake's tables.
         partition: the lake partition as ISO text; None is the null partition.
         row_groups: rows without the lake partition column, all of one schema; each becomes a row group. At least one.
         changes_data: whether the commit changes rows; false where it only moves them to other files.
@@ -76,7 +76,7 @@ def write_file(
     Raises:
         StoreUnavailable: the store does not take it.
     """
-    spec = TABLES[name]
+    spec = lake.tables[name]
     path = _new_path(spec, partition)
     with lake.new_file(name, path) as file:
         statistics = _write_parquet(file, row_groups, spec)
@@ -113,7 +113,7 @@ def _write_parquet(sink: Any, row_groups: Iterator[pa.Table], spec: TableSpec) -
         compression="zstd",
         compression_level=1,
         use_dictionary=[column for column in rows.column_names if column not in spec.no_dictionary],
-        column_encoding={"kafka_offset": "DELTA_BINARY_PACKED"},
+        column_encoding={"kafka_offset": "DELTA_BINARY_PACKED"} if "kafka_offset" in spec.no_dictionary else None,
         write_statistics=list(spec.statistics),
         store_schema=False,
     ) as writer:

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -23,7 +23,8 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from schemas.errors import ConfigError, IncompatibleLake, LakeNotFound, StoreUnavailable
 from schemas.tables import LAKE_FORMAT, TABLES, TableSpec
 
-_FORMAT_KEY: Final = "playlake.format"
+FORMAT_KEY: Final = "playlake.format"
+"""Name in a table's configuration of the format of the lake to which it belongs."""
 _STORE_TIMEOUT_S: Final = 30
 """An S3 API that leaves a request without an answer for this long is away."""
 _GLOB = re.compile(r"[*?\[\]{}]")
@@ -38,9 +39,11 @@ class Lake:
 
     Attributes:
         uri: an absolute folder path, or `s3://bucket/prefix`; without a slash at its end.
+        tables: its tables by name; other than `TABLES` for one that no worker wrote (`compaction.foreign`).
     """
 
     uri: str
+    tables: Mapping[str, TableSpec] = field(default_factory=lambda: TABLES, repr=False, compare=False)
 
     @classmethod
     def at(cls, uri: str) -> Lake:
@@ -69,6 +72,16 @@ class Lake:
         return cls(str(Path(uri).expanduser().absolute()))
 
     @property
+    def is_own(self) -> bool:
+        """Whether workers of ours write it: it has all of `TABLES`, and gold."""
+        return self.tables is TABLES
+
+    @property
+    def events(self) -> TableSpec:
+        """The table that repair is about: silver, or the only one."""
+        return next(spec for spec in self.tables.values() if spec.repair is not None)
+
+    @property
     def is_s3(self) -> bool:
         """Whether the lake is on an S3 API."""
         return self.uri.startswith("s3://")
@@ -94,13 +107,13 @@ class Lake:
 
     def path(self, name: str) -> str:
         """Return the URI of a table: one of `TABLES`, or `gold/<name>`."""
-        return f"{self.uri}/{TABLES[name].path if name in TABLES else name}"
+        return f"{self.uri}/{self.tables[name].path if name in self.tables else name}"
 
     def put(self, name: str, files: Mapping[str, pa.Buffer]) -> None:
         """Write new files into a table's folder, those on S3 side by side.
 
         Args:
-            name: one of `TABLES`.
+            name: one of its tables.
             files: content by path below the table's folder, at most one folder deep.
 
         Raises:
@@ -121,7 +134,7 @@ class Lake:
         """Write one large file into a table's folder, piece by piece; whatever fails leaves none.
 
         Args:
-            name: one of `TABLES`.
+            name: one of its tables.
             path: below the table's folder, at most one folder deep; nothing is there yet.
 
         Raises:
@@ -218,11 +231,11 @@ class Lake:
 
     def require(self) -> None:
         """Raise `LakeNotFound` or `IncompatibleLake` unless this is a lake with all its tables."""
-        for name in TABLES:
+        for name in self.tables:
             self.table(name)
 
     def _check_format(self, handle: DeltaTable, path: str) -> None:
-        found = handle.metadata().configuration.get(_FORMAT_KEY)
+        found = handle.metadata().configuration.get(FORMAT_KEY)
         if found is not None and found != str(LAKE_FORMAT):
             raise IncompatibleLake(
                 f"{path} has lake format {found}, this playlake writes format {LAKE_FORMAT}: "
@@ -231,7 +244,7 @@ class Lake:
 
     def gold_configuration(self) -> dict[str, str]:
         """Return the table configuration that marks a gold table as this format's."""
-        return {_FORMAT_KEY: str(LAKE_FORMAT)}
+        return {FORMAT_KEY: str(LAKE_FORMAT)}
 
 
 def data_files(handle: DeltaTable) -> list[str]:
@@ -313,7 +326,7 @@ def _causes(error: Exception) -> str:
 
 def _configuration(spec: TableSpec) -> dict[str, str]:
     return {
-        _FORMAT_KEY: str(LAKE_FORMAT),
+        FORMAT_KEY: str(LAKE_FORMAT),
         "delta.dataSkippingStatsColumns": ",".join(spec.statistics),
         "delta.checkpointInterval": "100",
     }

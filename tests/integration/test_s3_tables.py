@@ -33,3 +33,21 @@ def test_a_folder_on_s3_is_adopted_where_it_is(s3: S3, tmp_path: Path) -> None:
     assert (2, "", True) == (again.returncode, again.stdout, "is a Delta table already" in again.stderr)
     missing = playlake("adopt", f"s3://{s3.bucket}/plain/nowhere", env=s3.env)
     assert (2, "", True) == (missing.returncode, missing.stdout, "there is no folder at" in missing.stderr)
+
+
+def test_an_adopted_table_on_s3_is_repaired_merged_and_undone(s3: S3, tmp_path: Path) -> None:
+    put(tmp_path, "event_date=2026-11-20/part-0.parquet", table(3))
+    put(tmp_path, f"{NULL}/part 0.parquet", table(2))
+    place = _uploaded(s3, tmp_path, "plain/repaired")
+    columns = ("--table", place, "--event-time", "ts", "--date-column", "event_date")
+    assert 0 == playlake("adopt", place, env=s3.env).returncode
+
+    done = playlake("compact", *columns, "--json", env=s3.env)
+    assert (0, "") == (done.returncode, done.stderr)
+    steps = json.loads(done.stdout)
+    assert (2, 0) == (steps["repair"]["total"], steps["repair"]["left"])
+    assert {"files_before": 2, "files_after": 1}.items() <= steps["compact"]["repaired"].items()
+    undone = playlake("repair", *columns, "--undo", steps["repair"]["repair_id"], "--json", env=s3.env)
+    assert (0, 2) == (undone.returncode, json.loads(undone.stdout)["rows"])
+    held = playlake("repair", *columns, "--dry-run", "--json", env=s3.env)
+    assert [("held", 2)] == [(line["why_not"], line["rows"]) for line in json.loads(held.stdout)["rows"]]
