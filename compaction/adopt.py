@@ -22,7 +22,7 @@ from deltalake.transaction import AddAction, create_table_with_add_actions
 
 from schemas.errors import ConfigError
 from sink.files import HIVE_NULL, statistics
-from sink.lake import Lake, store_trouble
+from sink.lake import Lake, modified_s, store_trouble
 
 ADOPTED_KEY: Final = "playlake.adopted"
 """Name in `commitInfo` under which the first commit says how many files it took over."""
@@ -222,15 +222,13 @@ def _read(filesystem: Any, root: str, path: str, info: Mapping[str, Any]) -> Par
         return f"{path} is no Parquet file; move it away, since a vacuum of the table would delete it"
     except _NotInDelta as error:
         return f"{path}: {error}"
-    modified = info.get("mtime") or info.get("LastModified") or 0
-    seconds = modified.timestamp() if isinstance(modified, dt.datetime) else float(modified)
     indexed = schema.names[:_INDEXED_COLUMNS]
     return ParquetFile(
         path,
         partition,
         metadata.num_rows,
         int(info["size"]),
-        int(seconds * 1000),
+        int(modified_s(info) * 1000),
         schema,
         statistics(metadata, indexed),
     )

@@ -1,11 +1,10 @@
-"""Compaction proper: small files of a lake partition become few large ones; then old files and long logs go.
+"""Compaction proper: small files of a lake partition become few large ones.
 
 Rows stay; the commits carry `dataChange: false`, so neither dedupe nor gold looks at what was only compacted.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -21,12 +20,9 @@ from deltalake.transaction import AddAction
 from compaction.delta_log import DataFile, live_files
 from compaction.merge import bins, merge_files
 from compaction.replace import replace_files
-from schemas.errors import LakeNotFound
 from sink.lake import Lake, store_trouble
 
 TARGET_FILE_BYTES: Final = 128 * 1000**2
-RETENTION: Final = dt.timedelta(days=7)
-"""Superseded files stay this long, so that readers and `--as-of` of the last week keep working."""
 MIN_SMALL_FILES: Final = 2
 CHECKPOINT_AFTER_COMMITS: Final = 10
 
@@ -149,32 +145,6 @@ def compact(
             pool.shutdown(cancel_futures=True)
     _checkpoint(lake, table, handle)
     return Compacted(table, done, len(before), len(live_files(lake.table(table), root)), left)
-
-
-def vacuum(lake: Lake, tables: Iterable[str], retention: dt.timedelta = RETENTION, *, dry_run: bool = False) -> int:
-    """Delete files that no version of the last `retention` names.
-
-    Of our own tables also those of rejected commits; in the folder of somebody else's there may be files of others.
-    Tables that aren't there are skipped.
-
-    Returns:
-        How many files were deleted (or would be).
-
-    Raises:
-        StoreUnavailable: the store does not answer or refuses.
-    """
-    deleted = 0
-    for name in tables:
-        try:
-            handle = lake.table(name)
-        except LakeNotFound:
-            continue
-        hours = max(1, int(retention.total_seconds() // 3600))
-        try:
-            deleted += len(handle.vacuum(retention_hours=hours, dry_run=dry_run, full=lake.is_own))
-        except (OSError, DeltaError) as error:
-            raise store_trouble(lake.path(name), error) from error
-    return deleted
 
 
 def _commit(lake: Lake, candidate: Candidate, merged: list[AddAction], step: Callable[[str], None]) -> bool:

@@ -6,19 +6,21 @@ have merged for nothing, and gold reads what is left. Tables that have manifests
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from compaction import gold_files
-from compaction.compact import RETENTION, TARGET_FILE_BYTES, compact, plan, vacuum
+from compaction.compact import TARGET_FILE_BYTES, compact, plan
 from compaction.dedupe import count_repeats, dedupe
 from compaction.gold import pending, refresh
 from compaction.manifests import refresh_manifests
 from compaction.marks import why_not_repaired
 from compaction.repair import columns_to_add, preview, repair
 from compaction.repair_rules import RepairRules
+from compaction.retention import Retention, clean_up
 from compaction.workspace import MEMORY_LIMIT
 from sink.lake import Lake
 
@@ -50,6 +52,7 @@ def run(
     should_vacuum: bool = True,
     repair_rules: RepairRules | None = None,
     implausible: bool = False,
+    retention: Retention | None = None,
     step: Callable[[str], None] | None = None,
 ) -> Iterator[Step]:
     """Do the job once, yielding each step when it is done: of a table of somebody else's repair, compact, vacuum.
@@ -63,6 +66,7 @@ def run(
         should_vacuum: whether to look for files to delete, which lists every folder of the lake.
         repair_rules: where repair finds times; None: those that ship.
         implausible: whether repair takes rows, too, whose date can't be right.
+        retention: how long replaced files and the log stay; None: a week.
         step: called with a name before and after each commit (`before repair`, `after gold` …): fault points of tests.
 
     Raises:
@@ -79,7 +83,7 @@ def run(
         yield run_gold(lake, memory_limit=memory_limit, step=step)
     refresh_manifests(lake, _all_tables(lake))
     if should_vacuum:
-        yield _timed("vacuum", lambda: _vacuum(lake, dry_run=False))
+        yield _timed("vacuum", lambda: _vacuum(lake, retention or Retention(), dry_run=False))
 
 
 def outlook(
@@ -89,6 +93,7 @@ def outlook(
     memory_limit: str = MEMORY_LIMIT,
     repair_rules: RepairRules | None = None,
     implausible: bool = False,
+    retention: Retention | None = None,
 ) -> Iterator[Step]:
     """Yield what each step would do if it ran now, on its own; changes nothing.
 
@@ -102,7 +107,7 @@ def outlook(
     yield _timed("compact", lambda: _would_compact(lake, target_file_bytes))
     if lake.is_own:
         yield _timed("gold", lambda: _would_refresh(lake))
-    yield _timed("vacuum", lambda: _vacuum(lake, dry_run=True))
+    yield _timed("vacuum", lambda: _vacuum(lake, retention or Retention(), dry_run=True))
 
 
 def _no_fault(name: str) -> None: ...
@@ -233,11 +238,13 @@ def _would_refresh(lake: Lake) -> _Outcome:
     return line, bool(stale), {"stale": stale}
 
 
-def _vacuum(lake: Lake, *, dry_run: bool) -> _Outcome:
-    files = vacuum(lake, _all_tables(lake), dry_run=dry_run)
+def _vacuum(lake: Lake, retention: Retention, *, dry_run: bool) -> _Outcome:
+    deleted = clean_up(lake, _all_tables(lake), retention, dry_run=dry_run)
     verb = "would be deleted" if dry_run else "deleted"
-    line = f"{_count(files, 'file')} {verb} that no version of the last {RETENTION.days} days names"
-    return line, files > 0, {"files": files}
+    span = f"{retention.span / dt.timedelta(days=1):g} days"
+    line = f"{_count(deleted.files, 'file')} {verb} that no version of the last {span} names"
+    line += f"; {_count(deleted.log_files, 'file')} of logs" if deleted.log_files else ""
+    return line, deleted.files + deleted.log_files > 0, asdict(deleted)
 
 
 def _all_tables(lake: Lake) -> list[str]:

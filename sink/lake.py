@@ -6,6 +6,7 @@ and never from the URI, so they can't reach a log by way of it.
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,10 @@ from schemas.tables import LAKE_FORMAT, TABLES, TableSpec
 
 FORMAT_KEY: Final = "playlake.format"
 """Name in a table's configuration of the format of the lake to which it belongs."""
+LOG_RETENTION_KEY: Final = "delta.logRetentionDuration"
+"""Name in a table's configuration of how long commits stay that no kept version needs."""
+LOG_RETENTION: Final = dt.timedelta(days=7)
+"""For new tables. Files replaced by a compaction stay as long, so older versions could not be read anyway."""
 _STORE_TIMEOUT_S: Final = 30
 """An S3 API that leaves a request without an answer for this long is away."""
 _GLOB = re.compile(r"[*?\[\]{}]")
@@ -244,7 +249,7 @@ class Lake:
 
     def gold_configuration(self) -> dict[str, str]:
         """Return the table configuration that marks a gold table as this format's."""
-        return {FORMAT_KEY: str(LAKE_FORMAT)}
+        return {FORMAT_KEY: str(LAKE_FORMAT), LOG_RETENTION_KEY: interval(LOG_RETENTION)}
 
 
 def data_files(handle: DeltaTable) -> list[str]:
@@ -255,6 +260,18 @@ def data_files(handle: DeltaTable) -> list[str]:
     """
     uris = handle.file_uris()
     return uris if handle.table_uri.startswith("s3://") else [unquote(uri).removeprefix("file://") for uri in uris]
+
+
+def interval(span: dt.timedelta) -> str:
+    """Return a time span, to the hour and not less, as a Delta table's configuration writes it."""
+    hours = max(1, -(-span // dt.timedelta(hours=1)))
+    return f"interval {hours // 24} days" if hours % 24 == 0 else f"interval {hours} hours"
+
+
+def modified_s(info: Mapping[str, Any]) -> float:
+    """Return when a file was written, in seconds since 1970, from what fsspec lists of it."""
+    modified = info.get("mtime") or info.get("LastModified") or 0
+    return modified.timestamp() if isinstance(modified, dt.datetime) else float(modified)
 
 
 def empty_table(name: str) -> pa.Table:
@@ -329,6 +346,7 @@ def _configuration(spec: TableSpec) -> dict[str, str]:
         FORMAT_KEY: str(LAKE_FORMAT),
         "delta.dataSkippingStatsColumns": ",".join(spec.statistics),
         "delta.checkpointInterval": "100",
+        LOG_RETENTION_KEY: interval(LOG_RETENTION),
     }
 
 

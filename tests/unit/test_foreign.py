@@ -2,6 +2,8 @@
 
 import datetime as dt
 import json
+import os
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +17,7 @@ from compaction.compact import compact
 from compaction.delta_log import live_files
 from compaction.foreign import open_table
 from compaction.repair import columns_to_add, preview, repair
+from compaction.retention import Retention, clean_up
 from compaction.undo import release, undo
 from playlake.cli import main
 from playlake.compactor_metrics import CompactorMetrics
@@ -22,6 +25,7 @@ from schemas.errors import ConfigError
 from sink.lake import Lake
 from sink.scan import connect, create_view
 from tests.plain_folders import NULL, put, table
+from tests.unit.test_retention import backdate_removals
 
 EVENING = dt.datetime(2026, 11, 20, 20, 30, 0, 123456, tzinfo=dt.UTC)
 MARKS = ["event_date_source", "repair_id", "event_date_before", "event_time_before"]
@@ -183,6 +187,29 @@ def test_an_adopted_folder_is_repaired_and_merged(tmp_path):
     )
     undo(lake, done.repair_id)
     assert [(5, 3)] == rows_of(lake, "select count(*), count(distinct ts) from t where event_date is null")
+
+
+def test_a_vacuum_leaves_files_alone_that_the_log_never_named(place):
+    lake = opened(place)
+    stranger = put(place, "day=2026-11-20/of-another-job.parquet", table(1))
+    compact(lake, lake.events.name)
+    live = {file.path for file in live_files(lake.table(lake.events.name), str(place))}
+    backdate_removals(place / "_delta_log")
+    for path in place.rglob("*.parquet"):
+        os.utime(path, (time.time() - 86400,) * 2)
+    forced = Retention(dt.timedelta(hours=1), is_forced=True)
+    assert 5 == clean_up(lake, [lake.events.name], forced).files
+    assert stranger.exists()
+    assert live == {str(path) for path in place.rglob("*.parquet")} - {str(stranger)}
+
+
+def test_a_table_that_keeps_replaced_files_longer_is_obeyed(place, capsys):
+    DeltaTable(str(place)).alter.set_table_properties({"delta.deletedFileRetentionDuration": "interval 30 days"})
+    assert 0 == told(capsys, "compact", place)[0]
+    code, _, err = told(capsys, "compact", place, "--retain", "8d")
+    assert (2, 1) == (code, err.count("\n"))
+    assert "itself keeps replaced files longer (delta.deletedFileRetentionDuration): --retain as long" in err
+    assert 0 == told(capsys, "compact", place, "--retain", "8d", "--force")[0]
 
 
 def told(capsys, verb: str, place: Path, *more: str) -> tuple[int, list[str], str]:
