@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
 from compaction.delta_log import DataFile
+from schemas.errors import IncompatibleLake
 from schemas.tables import TableSpec
 from sink.files import write_file
 from sink.lake import Lake, store_trouble
@@ -80,6 +81,7 @@ def read_file(lake: Lake, table: str, schema: pa.Schema, file: DataFile) -> pa.T
 
     Raises:
         StoreUnavailable: the store does not give the file.
+        IncompatibleLake: a value is finer or larger than the table's type.
     """
     target = stored_schema(schema, lake.tables[table])
     try:
@@ -90,13 +92,20 @@ def read_file(lake: Lake, table: str, schema: pa.Schema, file: DataFile) -> pa.T
             for column in map(metadata.schema.column, range(metadata.num_columns))
             if column.physical_type == "BYTE_ARRAY" and _has_dictionary(target, column.path)
         ]
-        rows = pq.ParquetFile(source, metadata=metadata, read_dictionary=as_dictionaries).read(use_threads=False)
+        rows = pq.ParquetFile(
+            source, metadata=metadata, read_dictionary=as_dictionaries, coerce_int96_timestamp_unit="us"
+        ).read(use_threads=False)
     except OSError as error:
         raise store_trouble(file.path, error) from error
-    columns = [
-        rows[field.name].cast(field.type) if field.name in rows.column_names else pa.nulls(len(rows), field.type)
-        for field in target
-    ]
+    columns = []
+    for field in target:
+        try:
+            column = rows[field.name].cast(field.type) if field.name in rows.column_names else None
+        except pa.ArrowInvalid as error:
+            raise IncompatibleLake(
+                f"{file.path} holds values of {field.name} that {field.type} can't keep ({error}); nothing was changed"
+            ) from error
+        columns.append(pa.nulls(len(rows), field.type) if column is None else column)
     return pa.table(columns, schema=target)
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable, Field, Schema, convert_to_deltalake, write_deltalake
+from deltalake.schema import PrimitiveType
 from deltalake.table import TableFeatures
 
 from compaction import job
@@ -23,7 +24,7 @@ from playlake.cli import main
 from playlake.compactor_metrics import CompactorMetrics
 from schemas.errors import ConfigError
 from sink.lake import Lake
-from sink.scan import connect, create_view
+from sink.scan import connect, create_view, quoted
 from tests.plain_folders import NULL, put, table
 from tests.unit.test_retention import backdate_removals
 
@@ -171,6 +172,52 @@ def test_small_files_become_one_sorted_by_event_time(tmp_path):
     actions = pa.table(lake.table("t").get_add_actions(flatten=True)).to_pylist()
     assert [(1, 3, 3)] == [(row["min.id"], row["max.id"], row["num_records"]) for row in actions]
     assert 0 == compact(lake, "t").partitions
+
+
+def test_columns_of_every_kind_survive(tmp_path):
+    place = tmp_path / "t"
+    rows = pa.table(
+        {
+            "ts": pa.array([EVENING, None, EVENING], TIMESTAMP),
+            "where": [{"x": 1, "at": {"y": ["a", None]}}, None, {"x": None, "at": {"y": []}}],
+            "more": pa.array([[("k", 1.5)], [], None], pa.map_(pa.string(), pa.float64())),
+            "steps": [[{"name": "a", "tags": [["x"]]}], [], None],
+            "price": pa.array([None, "1.10", "99999999.99"], pa.string()).cast(pa.decimal128(10, 2)),
+            "ratio": pa.array([float("nan"), None, 1.5], pa.float32()),
+            "blob": pa.array([b"\xff", None, b""]),
+            "is_new": [True, None, False],
+            "text": ["", None, "x" * 300],
+            'odd name, "quoted"': pa.array([1, 2, None], pa.int16()),
+            "born": pa.array([None, EVENING.date(), None]),
+            "day": pa.array([None, EVENING.date(), None]),
+        }
+    )
+    for _ in range(2):
+        write_deltalake(str(place), rows, mode="append", partition_by=["day"])
+    lake = open_table(str(place), "ts", "day")
+    names = ", ".join(quoted(name) for name in rows.column_names if name != "day")
+    query = f"select {names} from t order by all"  # noqa: S608
+    before = rows_of(lake, query)
+    done = repair(lake)
+    assert ({"event_time": 4}, 0) == (done.rows, done.left)
+    compact(lake, "t")
+    assert repr(before) == repr(rows_of(lake, query))  # nan is not equal to itself
+    assert 1 == lake.table("t").get_add_actions().num_rows
+    undo(lake, done.repair_id)
+    assert repr(before) == repr(rows_of(lake, query))
+
+
+def test_a_value_finer_than_the_tables_type_is_refused(tmp_path, capsys):
+    fine = pa.table({"ts": pa.array([1_795_205_000_000_000_001], pa.timestamp("ns", "UTC"))})
+    for name in ("a", "b"):
+        put(tmp_path, f"day=2026-11-20/{name}.parquet", fine)
+    convert_to_deltalake(
+        str(tmp_path), partition_by=Schema([Field("day", PrimitiveType("date"))]), partition_strategy="hive"
+    )
+    code, _, err = told(capsys, "compact", tmp_path)
+    assert (2, 1) == (code, err.count("\n"))
+    assert "holds values of ts that timestamp[us, tz=UTC] can't keep" in err
+    assert 0 == version(tmp_path)
 
 
 def test_an_adopted_folder_is_repaired_and_merged(tmp_path):
