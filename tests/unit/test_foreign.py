@@ -432,3 +432,79 @@ def test_the_jobs_metrics_are_of_the_table(place):
     metrics.done()
     assert 1 == metrics.registry.get_sample_value("playlake_null_partition_rows")
     assert 6 == metrics.registry.get_sample_value("playlake_table_rows", {"table": place.name})
+
+
+class Killed(BaseException):
+    """Stands for a SIGKILL at a step."""
+
+
+@pytest.mark.parametrize("moment", ["before repair", "after repair", "before undo", "after undo"])
+def test_a_crash_at_any_point_leaves_the_old_or_the_new_version(place, moment):
+    lake = opened(place)
+    state = "select id, day, repair_id is null, repair_id like 'held:%' from t order by id"
+
+    def kill(name: str) -> None:
+        if name == moment:
+            raise Killed
+
+    if moment.endswith("undo"):
+        repair_id = repair(lake).repair_id
+        before = rows_of(lake, state)
+        with pytest.raises(Killed):
+            undo(lake, repair_id, step=kill)
+        assert (before == rows_of(lake, state)) == moment.startswith("before")
+        assert 3 == rows_of(lake, f"select count(*) from t where ends_with(repair_id, '{repair_id}')")[0][0]  # noqa: S608
+        return
+    with pytest.raises(Killed):
+        repair(lake, step=kill)
+    assert [(1 if moment.startswith("after") else 4,)] == rows_of(lake, "select count(*) from t where day is null")
+    repair(lake)
+    assert [(6, 6, 3, 1)] == rows_of(
+        lake, "select count(*), count(distinct id), count(repair_id), count(*) filter (day is null) from t"
+    )
+
+
+@pytest.mark.parametrize("other", ["optimize", "delete", "update"])
+def test_another_job_in_between_makes_a_repair_plan_anew(place, other):
+    lake = opened(place)
+    jobs = {
+        "optimize": lambda table: table.optimize.compact(),
+        "delete": lambda table: table.delete("id = 6"),
+        "update": lambda table: table.update(updates={"file": "'changed'"}, predicate="id = 2"),
+    }
+    waiting = [jobs[other]]
+
+    def overtake(name: str) -> None:
+        if name == "before repair" and waiting:
+            waiting.pop()(DeltaTable(str(place)))
+
+    done = repair(lake, step=overtake)
+    rows = 5 if other == "delete" else 6
+    assert (2, rows - 3) == (done.attempts, done.total)
+    assert [(rows, rows)] == rows_of(lake, "select count(*), count(distinct id) from t")
+    assert [("changed" if other == "update" else "x",)] == rows_of(lake, "select file from t where id = 2")
+
+
+def test_two_compactions_at_once_double_nothing(place):
+    lake = opened(place)
+    for number in range(20, 26):
+        append(place, [{"id": number, "ts": EVENING, "day": EVENING.date()}])
+    others = [1]
+
+    def another(name: str) -> None:
+        if name == "before compact" and others:
+            others.pop()
+            compact(lake, lake.events.name)
+
+    compact(lake, lake.events.name, step=another)
+    assert [(12, 12)] == rows_of(lake, "select count(*), count(distinct id) from t")
+
+
+def test_others_change_rows_of_a_table_that_was_repaired(place):
+    lake = opened(place)
+    repair(lake)
+    compact(lake, lake.events.name)
+    table = DeltaTable(str(place))
+    table.update(updates={"file": "'later'"}, predicate="id in (1, 3, 4, 6)")
+    table.delete("id = 2")
+    assert [("later", 4), ("x", 1)] == rows_of(lake, "select file, count(*) from t group by 1 order by 1")
