@@ -5,9 +5,16 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+from audit.verify import verify
+from compaction.expire import expire, preview_expire
+from compaction.retention import Retention, clean_up
+from sink.lake import Lake
 from tests import s3 as s3_servers
 from tests.plain_folders import NULL, put, table
 from tests.s3 import S3
+from tests.unit.test_expire import BETWEEN, NEW, OLD, fill
 from tests.workers import playlake
 
 
@@ -51,3 +58,20 @@ def test_an_adopted_table_on_s3_is_repaired_merged_and_undone(s3: S3, tmp_path: 
     assert (0, 2) == (undone.returncode, json.loads(undone.stdout)["rows"])
     held = playlake("repair", *columns, "--dry-run", "--json", env=s3.env)
     assert [("held", 2)] == [(line["why_not"], line["rows"]) for line in json.loads(held.stdout)["rows"]]
+
+
+def test_a_lake_on_s3_expires_and_its_log_is_cleaned_up(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in s3.env.items():
+        monkeypatch.setenv(name, value)
+    lake = Lake.at(f"s3://{s3.bucket}/lakes/expiring")
+    fill(lake, 0, 10, OLD)
+    fill(lake, 10, 10, NEW)
+    looked = preview_expire(lake, BETWEEN)
+    assert (1, 10) == (looked.files, looked.rows)
+    assert 10 == expire(lake, BETWEEN).rows
+    verdict = verify(lake)
+    assert (True, 10, 10) == (verdict.holds, verdict.sources[0].bronze, verdict.sources[0].expired)
+    lake.table("bronze").create_checkpoint()
+    assert 0 == clean_up(lake, ["bronze"], Retention(), dry_run=True).log_files
+    assert 0 == clean_up(lake, ["bronze"], Retention()).log_files  # nothing of it is a week old
+    assert verify(lake).holds
