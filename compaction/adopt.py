@@ -145,7 +145,7 @@ def adopt(folder: Lake, found: Survey) -> None:
     Files that other jobs write into the folder afterwards are not in the table; they have to append to it.
 
     Raises:
-        ConfigError: something stands against it; nothing was changed.
+        ConfigError: something stands against it, or another job was first; nothing was changed.
         StoreUnavailable: the store does not take the commit.
     """
     if found.objections:
@@ -167,6 +167,10 @@ def adopt(folder: Lake, found: Survey) -> None:
             commit_properties=CommitProperties(custom_metadata={ADOPTED_KEY: f"{len(actions)} files"}),
         )
     except (OSError, DeltaError) as error:
+        if "already exists" in str(error):
+            raise ConfigError(
+                f"{folder.uri} became a Delta table meanwhile, by another job; this one did nothing"
+            ) from None
         raise store_trouble(folder.uri, error) from error
 
 

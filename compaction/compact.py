@@ -20,6 +20,7 @@ from deltalake.transaction import AddAction
 from compaction.delta_log import DataFile, live_files
 from compaction.merge import bins, merge_files
 from compaction.replace import replace_files
+from sink.files import Then
 from sink.lake import Lake, store_trouble
 
 TARGET_FILE_BYTES: Final = 128 * 1000**2
@@ -80,12 +81,12 @@ def candidates(table: str, files: Iterable[DataFile], target_file_bytes: int = T
     A file is small below half of the target: one that is nearly full is not written again for every late row. Bins are
     filled in the order in which the files were written.
     """
-    small: dict[str | None, list[DataFile]] = defaultdict(list)
+    small: dict[tuple[str | None, Then], list[DataFile]] = defaultdict(list)
     for file in files:
         if file.size < target_file_bytes / 2:
-            small[file.partition].append(file)
+            small[file.partition, file.then].append(file)
     found = []
-    for partition, group in sorted(small.items(), key=lambda item: item[0] or ""):
+    for (partition, _), group in sorted(small.items(), key=lambda item: (item[0][0] or "", str(item[0][1]))):
         worth_it = tuple(each for each in bins(group, target_file_bytes) if len(each) >= MIN_SMALL_FILES)
         if worth_it:
             found.append(Candidate(table, partition, worth_it))

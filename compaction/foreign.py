@@ -39,7 +39,7 @@ def open_table(uri: str, event_time: str, date_column: str, raw: str | None = No
     Args:
         uri: the table's folder, or `s3://bucket/prefix`.
         event_time: its column of event times: timestamps, text or numbers.
-        date_column: the column by which it is partitioned: dates, or their ISO text.
+        date_column: the column by which it is partitioned, first of all: dates, or their ISO text.
         raw: its column with the event's JSON text, if it has one.
 
     Raises:
@@ -63,7 +63,8 @@ def open_table(uri: str, event_time: str, date_column: str, raw: str | None = No
     schema = pa.schema(handle.schema().to_arrow())
     _require_columns(place, schema, handle, event_time, date_column, raw)
     _require_plain_places(lake, handle, date_column)
-    stored = [field for field in schema if field.name not in (date_column, raw)]
+    then_by = tuple(handle.metadata().partition_columns[1:])
+    stored = [field for field in schema if field.name not in (date_column, raw, *then_by)]
     repair = RepairColumns(
         event_time,
         raw,
@@ -80,6 +81,7 @@ def open_table(uri: str, event_time: str, date_column: str, raw: str | None = No
         tuple(column for column in (event_time, raw) if column is not None),
         sort_by=event_time,
         repair=repair,
+        then_by=then_by,
     )
     return Lake(parent, {name: found})
 
@@ -131,9 +133,13 @@ def _require_columns(
     if taken:
         raise ConfigError(f"{place} has a column {taken[0]}, a name that rewriting needs; nothing was changed")
     partitions = handle.metadata().partition_columns
-    if partitions != [date_column]:
-        by = " and ".join(partitions) or "nothing"
-        raise ConfigError(f"{place} is partitioned by {by}; --date-column has to be its one partition column")
+    if partitions[:1] != [date_column]:
+        by = ", ".join(partitions) or "nothing"
+        raise ConfigError(f"{place} is partitioned by {by}; --date-column has to be its first partition column")
+    if event_time in partitions or raw in partitions:
+        raise ConfigError(
+            f"{place} is partitioned by {', '.join(partitions)}: no --event-time or --raw can be of these"
+        )
     for flag, column, kinds, wanted in (
         ("date-column", date_column, (pa.types.is_date, pa.types.is_string), "dates or their ISO text"),
         (
@@ -153,10 +159,12 @@ def _require_plain_places(lake: Lake, handle: DeltaTable, date_column: str) -> N
     place = lake.path(next(iter(lake.tables)))
     for file in live_files(handle, place):
         path = file.path.removeprefix(f"{place}/")
-        if unquote(path.split("/", 1)[0]) != f"{date_column}={file.partition or HIVE_NULL}":
+        values = ((date_column, file.partition), *file.then)
+        wanted = [f"{column}={value or HIVE_NULL}" for column, value in values]
+        if [unquote(each) for each in path.split("/")[:-1]] != wanted:
             raise ConfigError(
-                f"{place}: the file {path} is not in a folder {date_column}={file.partition or HIVE_NULL}, where its "
-                "rows' dates are looked for; nothing was changed"
+                f"{place}: the file {path} is not in a folder {'/'.join(wanted)}, where its rows' dates are looked "
+                "for; nothing was changed"
             )
         try:
             is_date = file.partition is None or str(dt.date.fromisoformat(file.partition)) == file.partition

@@ -17,7 +17,7 @@ from deltalake.transaction import AddAction
 from compaction.delta_log import DataFile
 from schemas.errors import IncompatibleLake
 from schemas.tables import TableSpec
-from sink.files import write_file
+from sink.files import Then, write_file
 from sink.lake import Lake, store_trouble
 
 ROW_GROUP_ROWS: Final = 125_000
@@ -57,11 +57,11 @@ def merge_files(lake: Lake, table: str, schema: pa.Schema, files: Sequence[DataF
         StoreUnavailable: the store does not give or take a file.
     """
     parts = (read_file(lake, table, schema, file) for file in files)
-    return write_rows(lake, table, files[0].partition, parts, changes_data=False)
+    return write_rows(lake, table, files[0].partition, parts, changes_data=False, then=files[0].then)
 
 
 def write_rows(
-    lake: Lake, table: str, partition: str | None, parts: Iterable[pa.Table], *, changes_data: bool
+    lake: Lake, table: str, partition: str | None, parts: Iterable[pa.Table], *, changes_data: bool, then: Then = ()
 ) -> AddAction:
     """Write one file of rows as `read_file` gives them, in runs of the table's order; at least one row.
 
@@ -73,7 +73,7 @@ def write_rows(
         tables = _sorted(_runs(parts, SORTED_ROWS), spec.sort_by)
     else:
         tables = (run.unify_dictionaries() for run in _runs(parts, ROW_GROUP_ROWS))
-    return write_file(lake, table, partition, _row_groups(tables), changes_data=changes_data)
+    return write_file(lake, table, partition, _row_groups(tables), changes_data=changes_data, then=then)
 
 
 def read_file(lake: Lake, table: str, schema: pa.Schema, file: DataFile) -> pa.Table:
@@ -120,7 +120,7 @@ def stored_schema(schema: pa.Schema, spec: TableSpec) -> pa.Schema:
     return pa.schema(
         field if field.name in spec.no_dictionary else field.with_type(dictionaries(field.type))
         for field in schema
-        if field.name != spec.partition_by
+        if field.name not in (spec.partition_by, *spec.then_by)
     )
 
 

@@ -60,7 +60,13 @@ def replace_files(
     handle = lake.table(table)
     column = handle.metadata().partition_columns[0]
     actions: list[AddAction | RemoveAction] = [
-        RemoveAction(file.path.removeprefix(f"{root}/"), changes_data, now_ms, file.size, {column: file.partition})
+        RemoveAction(
+            file.path.removeprefix(f"{root}/"),
+            changes_data,
+            now_ms,
+            file.size,
+            {column: file.partition, **dict(file.then)},
+        )
         for file in removed
     ]
     actions += added

@@ -7,7 +7,7 @@ the plan, commit if the old ones are still live. Why so: `docs/decisions/014-rew
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,6 +23,7 @@ from compaction.merge import bins, read_file, stored_schema, write_rows
 from compaction.replace import replace_files
 from compaction.workspace import workspace
 from schemas.errors import CommitConflict, RewriteMismatch
+from sink.files import Then
 from sink.lake import Lake
 from sink.scan import create_view, duckdb_types, quoted
 
@@ -135,17 +136,19 @@ def _write(lake: Lake, handle: DeltaTable, plan: Plan) -> tuple[list[DataFile], 
     files = [file for file in live_files(handle, lake.path(table)) if file.path in planned]
     schema = pa.schema(handle.schema().to_arrow())
 
-    by_partition: dict[str | None, list[DataFile]] = defaultdict(list)
+    by_partition: dict[tuple[str | None, Then], list[DataFile]] = defaultdict(list)
     for file in files:
-        by_partition[file.partition].append(file)
+        by_partition[file.partition, file.then].append(file)
 
-    def write_bin(files: Iterable[DataFile]) -> list[AddAction]:
+    def write_bin(files: Sequence[DataFile]) -> list[AddAction]:
         parts: dict[str | None, list[pa.Table]] = defaultdict(list)
         for file in files:
             for partition, rows in _changed(lake, schema, file, planned[file.path], plan.sets):
                 parts[partition].append(rows)
+        then = files[0].then
         return [
-            write_rows(lake, table, partition, parts.pop(partition), changes_data=True) for partition in list(parts)
+            write_rows(lake, table, partition, parts.pop(partition), changes_data=True, then=then)
+            for partition in list(parts)
         ]
 
     together = [each for group in by_partition.values() for each in bins(group, _BIN_BYTES)]

@@ -135,6 +135,7 @@ class TableSpec:
         sort_by: column by which compaction orders rows, in runs, since queries filter on it; None keeps the order in
             which they came.
         repair: for the table of events, what repair reads and sets.
+        then_by: further columns by which it is partitioned, after `partition_by`; none of ours has any.
     """
 
     name: str
@@ -145,6 +146,7 @@ class TableSpec:
     no_dictionary: tuple[str, ...]
     sort_by: str | None = None
     repair: RepairColumns | None = None
+    then_by: tuple[str, ...] = ()
 
 
 _POSITION_NAMES = tuple(field.name for field in POSITION)

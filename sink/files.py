@@ -12,7 +12,8 @@ import math
 import time
 import uuid
 from collections.abc import Collection, Iterator
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
+from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +25,10 @@ from sink.lake import Lake
 
 HIVE_NULL: Final = "__HIVE_DEFAULT_PARTITION__"
 """Value of a lake partition's folder whose column is null."""
+Then: TypeAlias = tuple[tuple[str, str | None], ...]
+"""Lake partition columns after the first and their values as text, None for null."""
+_PLAIN: Final = " !$&()+,;@"
+"""Beside letters and digits, what a folder's name holds as it is."""
 _LONGEST_TEXT: Final = 64
 """Longer text is no minimum or maximum in the log: payloads would make it as large as the files."""
 _NO_DATE: Final = np.iinfo(np.int32).max
@@ -59,7 +64,13 @@ def write_files(lake: Lake, name: str, rows: pa.Table) -> list[AddAction]:
 
 
 def write_file(
-    lake: Lake, name: str, partition: str | None, row_groups: Iterator[pa.Table], *, changes_data: bool
+    lake: Lake,
+    name: str,
+    partition: str | None,
+    row_groups: Iterator[pa.Table],
+    *,
+    changes_data: bool,
+    then: Then = (),
 ) -> AddAction:
     """Write one large file of one lake partition, piece by piece; no reader sees it until a commit names it.
 
@@ -69,6 +80,7 @@ def write_file(
         partition: the lake partition as ISO text; None is the null partition.
         row_groups: rows without the lake partition column, all of one schema; each becomes a row group. At least one.
         changes_data: whether the commit changes rows; false where it only moves them to other files.
+        then: further lake partition columns and their values.
 
     Returns:
         What a commit has to add.
@@ -77,12 +89,12 @@ def write_file(
         StoreUnavailable: the store does not take it.
     """
     spec = lake.tables[name]
-    path = _new_path(spec, partition)
+    path = _new_path(spec, partition, then)
     with lake.new_file(name, path) as file:
         statistics = _write_parquet(file, row_groups, spec)
         size = file.tell()
     now_ms = time.time_ns() // 1_000_000
-    return AddAction(path, size, {spec.partition_by: partition}, now_ms, changes_data, statistics)
+    return AddAction(path, size, {spec.partition_by: partition, **dict(then)}, now_ms, changes_data, statistics)
 
 
 def _by_lake_partition(rows: pa.Table, column: str) -> list[tuple[str | None, pa.Table]]:
@@ -100,8 +112,14 @@ def _text(day: int) -> str | None:
     return None if day == _NO_DATE else (dt.date(1970, 1, 1) + dt.timedelta(days=day)).isoformat()
 
 
-def _new_path(spec: TableSpec, partition: str | None) -> str:
-    return f"{spec.partition_by}={partition or HIVE_NULL}/part-{uuid.uuid4()}.zstd.parquet"
+def folder(column: str, value: str | None) -> str:
+    """Return the name of a lake partition's folder, as Hive writes it."""
+    return f"{column}={HIVE_NULL if value is None else quote(value, safe=_PLAIN)}"
+
+
+def _new_path(spec: TableSpec, partition: str | None, then: Then = ()) -> str:
+    folders = (folder(column, value) for column, value in ((spec.partition_by, partition), *then))
+    return f"{'/'.join(folders)}/part-{uuid.uuid4()}.zstd.parquet"
 
 
 def _write_parquet(sink: Any, row_groups: Iterator[pa.Table], spec: TableSpec) -> str:

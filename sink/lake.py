@@ -119,7 +119,7 @@ class Lake:
 
         Args:
             name: one of its tables.
-            files: content by path below the table's folder, at most one folder deep.
+            files: content by path below the table's folder.
 
         Raises:
             StoreUnavailable: the store did not take all of them, or the table's folder is gone.
@@ -130,7 +130,8 @@ class Lake:
                 self._upload({f"{place}/{path}": data for path, data in files.items()})
             else:
                 for path, data in files.items():
-                    _write_new(Path(place, path), data)
+                    with _new_local_file(Path(place), path) as file:
+                        file.write(data)
         except OSError as error:
             raise store_trouble(place, error) from error
 
@@ -140,7 +141,7 @@ class Lake:
 
         Args:
             name: one of its tables.
-            path: below the table's folder, at most one folder deep; nothing is there yet.
+            path: below the table's folder; nothing is there yet.
 
         Raises:
             StoreUnavailable: the store does not take it.
@@ -151,7 +152,7 @@ class Lake:
                 with _discarded_on_failure(_s3_filesystem(max_attempts=3).open(place, "wb")) as file:
                     yield file
             else:
-                with _removed_on_failure(Path(place)) as file:
+                with _new_local_file(Path(self.path(name)), path) as file:
                     yield file
         except OSError as error:
             raise store_trouble(place, error) from error
@@ -290,19 +291,17 @@ def store_trouble(place: str, error: Exception) -> StoreUnavailable:
     return StoreUnavailable(f"the store does not serve {place}: {causes}")
 
 
-def _write_new(path: Path, data: pa.Buffer) -> None:
-    with _removed_on_failure(path) as file:
-        file.write(data)
-
-
 @contextmanager
-def _removed_on_failure(path: Path) -> Iterator[BinaryIO]:
-    path.parent.mkdir(exist_ok=True)
+def _new_local_file(table: Path, path: str) -> Iterator[BinaryIO]:
+    """Open a new file below a table's folder, which has to be there; whatever fails leaves none."""
+    for folder in reversed(Path(path).parents[:-1]):
+        (table / folder).mkdir(exist_ok=True)
+    place = table / path
     try:
-        with path.open("xb") as file:
+        with place.open("xb") as file:
             yield file
     except BaseException:
-        path.unlink(missing_ok=True)
+        place.unlink(missing_ok=True)
         raise
 
 

@@ -8,8 +8,10 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable, write_deltalake
 
+from compaction.adopt import adopt, survey
 from compaction.delta_log import live_files
 from playlake.cli import main
+from schemas.errors import ConfigError
 from sink.lake import Lake
 from sink.scan import connect, create_view
 from tests.plain_folders import AT, NULL, put, table
@@ -236,3 +238,12 @@ def test_a_wrong_place_is_one_line_and_exit_code_2(tmp_path, capsys, place, why)
         assert (2, "", 1) == (code, out, err.count("\n"))
         assert why in err
     assert before == contents(tmp_path)
+
+
+def test_of_two_that_adopt_at_once_one_is_told(folder):
+    place = Lake.at(str(folder))
+    first, second = survey(place), survey(place)
+    adopt(place, first)
+    with pytest.raises(ConfigError, match="became a Delta table meanwhile"):
+        adopt(place, second)
+    assert 0 == DeltaTable(str(folder)).version()

@@ -220,6 +220,37 @@ def test_a_value_finer_than_the_tables_type_is_refused(tmp_path, capsys):
     assert 0 == version(tmp_path)
 
 
+def test_a_table_of_more_partition_columns_keeps_them(tmp_path):
+    place = tmp_path / "t"
+    countries = ["DE", "a b/c", "x:y%", None, "DE", "DE"]
+    rows = pa.table(
+        {
+            "id": range(6),
+            "ts": pa.array([EVENING, EVENING, EVENING, EVENING, None, EVENING], TIMESTAMP),
+            "country": countries,
+            "hour": pa.array([20, 20, 20, 20, None, 21], pa.int32()),
+            "day": pa.array([None, None, None, None, None, EVENING.date()]),
+        }
+    )
+    for _ in range(3):
+        write_deltalake(str(place), rows, mode="append", partition_by=["day", "country", "hour"])
+    lake = open_table(str(place), "ts", "day")
+    before = rows_of(lake, "select id, ts, country, hour from t order by all")
+    query = "select id, ts, country, hour, day from t order by all"
+    everything = rows_of(lake, query)
+    done = repair(lake)
+    assert ({"event_time": 12}, 3) == (done.rows, done.left)
+    assert before == rows_of(lake, "select id, ts, country, hour from t order by all")
+    assert 2 == compact(lake, "t").partitions
+    files = live_files(lake.table("t"), str(place))
+    found = sorted((file.partition or "", dict(file.then)["country"] or "", file.rows) for file in files)
+    day = "2026-11-20"
+    assert [("", "DE", 3), (day, "", 3), (day, "DE", 3), (day, "DE", 3), (day, "a b/c", 3), (day, "x:y%", 3)] == found
+    undo(lake, done.repair_id)
+    assert everything == rows_of(lake, query)
+    assert DeltaTable(str(place)).to_pyarrow_dataset().count_rows() == 18
+
+
 def test_an_adopted_folder_is_repaired_and_merged(tmp_path):
     put(tmp_path, f"{NULL}/a 1.parquet", table(3), use_deprecated_int96_timestamps=True)
     put(tmp_path, f"{NULL}/b%20.parquet", table(2))
@@ -317,7 +348,7 @@ def test_undo_and_release_by_the_verb(place, capsys):
         ),
         (["--event-time", "ts", "--date-column", "event_date"], "has no column 'event_date' (--date-column)"),
         (["--event-time", "ts", "--date-column", "day", "--raw", "body"], "has no column 'body' (--raw)"),
-        (["--event-time", "ts", "--date-column", "id"], "is partitioned by day; --date-column has to be"),
+        (["--event-time", "ts", "--date-column", "id"], "is partitioned by day; --date-column has to be its first"),
         (["--event-time", "tags", "--date-column", "day"], "column tags is list<"),
         (["--event-time", "ts", "--date-column", "day", "--raw", "id"], "column id is int64; --raw needs JSON text"),
         (["--event-time", "day", "--date-column", "day"], "--event-time and --date-column name the same column"),
