@@ -11,7 +11,7 @@ from typing import Any, Final
 import duckdb
 import pyarrow as pa
 
-from query.views import connect, tables, views
+from query.views import gold_names, open_views
 from schemas.errors import QueryError
 from sink.lake import Lake
 
@@ -40,12 +40,10 @@ class Gold:
             LakeNotFound, IncompatibleLake, StoreUnavailable, ConfigError: as `query.connect`.
         """
         lake = Lake.at(lake_uri)
-        found = {
-            view.name.removeprefix("gold."): view.description
-            for view in views(lake, tables(lake))
-            if view.name.startswith("gold.")
-        }
-        return cls(connect(lake_uri, mentioned_in=" ".join(found) or "quarantine"), found, questions)
+        lake.require()
+        handles = {name: lake.table(name) for name in gold_names(lake)}
+        found = {name.removeprefix("gold/"): handle.metadata().description or "" for name, handle in handles.items()}
+        return cls(open_views(lake, handles), found, questions)
 
     def lacks(self, names: Iterable[str]) -> list[str]:
         """Return those of the tables that are not there."""
