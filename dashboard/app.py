@@ -18,7 +18,8 @@ import streamlit as st
 
 from audit.status import Status, read_status
 from dashboard import pages, reading
-from dashboard.reading import Choice, Gold
+from dashboard.reading import Choice
+from query.gold import Gold
 from schemas.errors import LakeNotFound, PlaylakeError
 from sink.lake import Lake
 
@@ -26,11 +27,13 @@ VARIABLE: Final = "PLAYLAKE_DASHBOARD"
 _ICON: Final = str(files("dashboard").joinpath("icon.svg"))
 _FRESH_S: Final = 10
 _AUDIENCE: Final = ("audience_titles", "audience_hours")
+# Which filters a page has besides dates, by the tables that it reads. (No bare text here: Streamlit would show it.)
+_FILTERS: Final = {_AUDIENCE: ("countries", "devices"), ("volume_anomalies",): ("countries",)}
 
 
 @st.cache_resource(ttl=_FRESH_S, show_spinner=False)
 def _gold(lake_uri: str) -> Gold:
-    return Gold.open(lake_uri)
+    return reading.open_gold(lake_uri)
 
 
 @st.cache_data(ttl=_FRESH_S, show_spinner=False)
@@ -67,13 +70,13 @@ def main() -> None:
         _gold_page(lake_uri, pages.titles, "Titles and genres", ":material/movie:", _AUDIENCE),
         _gold_page(lake_uri, pages.places, "Countries", ":material/public:", _AUDIENCE),
         _gold_page(lake_uri, pages.times, "Hours and devices", ":material/schedule:", _AUDIENCE),
-        _table_page(lake_uri, "viewer_retention", "Retention", ":material/repeat:"),
-        _table_page(lake_uri, "funnel", "Funnel", ":material/filter_alt:"),
+        _gold_page(lake_uri, pages.retention, "Retention", ":material/repeat:", ("viewer_retention",)),
+        _gold_page(lake_uri, pages.funnel, "Funnel", ":material/filter_alt:", ("funnel",)),
     ]
     operation = [
         _gold_page(lake_uri, pages.quality, "Quality", ":material/fact_check:", ("quality_scorecard",)),
-        _table_page(lake_uri, "volume_anomalies", "Volume anomalies", ":material/monitoring:"),
-        _table_page(lake_uri, "pipeline_health", "Pipeline health", ":material/vital_signs:"),
+        _gold_page(lake_uri, pages.anomalies, "Volume anomalies", ":material/monitoring:", ("volume_anomalies",)),
+        _gold_page(lake_uri, pages.health, "Pipeline health", ":material/vital_signs:", ("pipeline_health",)),
         _lake_page(lambda: pages.ledger(_status(lake_uri)), "Ledger", ":material/account_balance:"),
         _lake_page(
             lambda: pages.repairs(_status(lake_uri), _repairs(lake_uri)), "Null partition", ":material/healing:"
@@ -101,10 +104,6 @@ def _lake_page(body: Callable[[], None], title: str, icon: str, *, is_first: boo
     return st.Page(body, title=title, icon=icon, url_path=_slug(title), default=is_first)
 
 
-def _table_page(lake_uri: str, name: str, title: str, icon: str) -> Any:
-    return _gold_page(lake_uri, pages.of_table(name, title), title, icon, (name,))
-
-
 def _gold_page(
     lake_uri: str, body: Callable[[Gold, Choice], None], title: str, icon: str, needs: tuple[str, ...]
 ) -> Any:
@@ -126,13 +125,13 @@ def _gold_page(
             st.title(title)
             st.info("No event with a date has come yet: the gold tables are empty.")
             return
-        body(gold, _filters(choices, uses_audience=needs == _AUDIENCE))
+        body(gold, _filters(choices, _FILTERS.get(needs, ())))
 
     return st.Page(page, title=title, icon=icon, url_path=_slug(title))
 
 
-def _filters(choices: dict[str, Any], *, uses_audience: bool) -> Choice:
-    """Show the filters at the side and return what they say."""
+def _filters(choices: dict[str, Any], usable: tuple[str, ...]) -> Choice:
+    """Show the filters at the side and return what they say; besides dates, those that the page's tables know."""
     first, last = choices["first"], choices["last"]
     with st.sidebar:
         dates = st.date_input("Dates (UTC)", (first, last), min_value=first, max_value=last, key="dates")
@@ -142,8 +141,8 @@ def _filters(choices: dict[str, Any], *, uses_audience: bool) -> Choice:
                 choices[name],
                 key=name,
                 placeholder="all",
-                disabled=not uses_audience,
-                help=None if uses_audience else "this page's table is by date only",
+                disabled=name not in usable,
+                help=None if name in usable else "this page's table does not tell them apart",
             )
             for label, name in (("Countries", "countries"), ("Devices", "devices"))
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
@@ -13,6 +14,8 @@ import pyarrow as pa
 ACCENT: Final = "#3b82c4"
 WARNING: Final = "#e07b39"
 CATEGORIES: Final = ["#3b82c4", "#e07b39", "#3fa796", "#b05fb0", "#c9a227", "#7a8ca3", "#d1495b"]
+_LABEL: Final = "#88929d"
+_MOST_POINTS: Final = 60
 _NO_DATA: Final = "#88888833"
 _EDGE: Final = "#88888888"
 _SCALES: Final = {"light": ["#e3eef8", "#3b82c4", "#12395e"], "dark": ["#1c2b3a", "#3b82c4", "#d3e7fa"]}
@@ -71,21 +74,64 @@ def stacked(table: pa.Table, x: str, y: str, colour: str, title: str) -> alt.Cha
     return chart
 
 
-def by_date(table: pa.Table, measure: str, category: str | None) -> alt.Chart:
-    """Draw any measure by `event_date`: a line for each category where there are few of them, else a point a row."""
-    base = alt.Chart(table).encode(
-        x=alt.X("event_date", type="temporal", title=None),
-        y=alt.Y(measure, type="quantitative", title=measure.replace("_", " ")),
-        tooltip=_tips(table, "event_date", measure, *([category] if category else [])),
+def measures(table: pa.Table, x: str, columns: Mapping[str, str], title: str, *, is_share: bool = False) -> alt.Chart:
+    """Draw a line for each of several columns (name → what the legend calls it) over dates or times."""
+    named = table.select([x, *columns]).rename_columns([x, *columns.values()])
+    value = alt.Tooltip("value", type="quantitative", format=".1%" if is_share else ",.1f")
+    scale = alt.Scale(domain=list(columns.values()), range=CATEGORIES[: len(columns)])
+    chart: alt.Chart = (
+        alt.Chart(named)
+        .transform_fold(list(columns.values()), as_=["measure", "value"])
+        .transform_filter("isValid(datum.value)")
+        .mark_line(point=alt.OverlayMarkDef(size=25) if table.num_rows <= _MOST_POINTS else False)
+        .encode(
+            x=alt.X(x, type="temporal", title=None),
+            y=alt.Y("value", type="quantitative", title=title, axis=alt.Axis(format="%") if is_share else alt.Axis()),
+            color=alt.Color("measure", type="nominal", title=None, scale=scale, legend=_legend()),
+            tooltip=[*_tips(named, x), alt.Tooltip("measure", type="nominal", title=" "), value],
+        )
+        .properties(height=260)
     )
-    chart: alt.Chart
-    if category is not None and len(table[category].unique()) <= len(CATEGORIES):
-        scale = alt.Scale(range=CATEGORIES)
-        colour = alt.Color(category, type="nominal", title=None, scale=scale, legend=_legend())
-        chart = base.mark_line(point=True).encode(color=colour)
-    else:
-        chart = base.mark_circle(color=ACCENT, opacity=0.6)
-    return chart.properties(height=280)
+    return chart
+
+
+def funnel(table: pa.Table) -> alt.LayerChart:
+    """Draw the steps from the first down, with the share that got there: `name, viewings, share_of_started`."""
+    base = alt.Chart(table).encode(
+        y=alt.Y("name", type="nominal", sort=None, title=None),
+        x=alt.X("viewings", type="quantitative", title="viewings"),
+        tooltip=_tips(table, *table.column_names),
+    )
+    bar = base.mark_bar(color=ACCENT, cornerRadiusEnd=2)
+    label = base.mark_text(align="left", dx=5, color=_LABEL).encode(
+        text=alt.Text("share_of_started", type="quantitative", format=".0%")
+    )
+    return alt.LayerChart(layer=[bar, label]).properties(height=60 + 34 * table.num_rows)
+
+
+def deviations(table: pa.Table) -> alt.LayerChart:
+    """Draw a point an anomaly, by date and by how far it is from what was expected; whole dates are squares."""
+    scale = alt.Scale(domain=["more", "fewer"], range=[ACCENT, WARNING])
+    points = (
+        alt.Chart(table)
+        .transform_calculate(extent="datum.event_hour === null ? 'date' : 'hour'")
+        .mark_point(filled=True, opacity=0.75, size=70)
+        .encode(
+            x=alt.X("event_date", type="temporal", title=None),
+            y=alt.Y("deviation", type="quantitative", title="against expected", axis=alt.Axis(format="+%")),
+            color=alt.Color("direction", type="nominal", title=None, scale=scale, legend=_legend()),
+            shape=alt.Shape(
+                "extent",
+                type="nominal",
+                title=None,
+                scale=alt.Scale(domain=["date", "hour"], range=["square", "circle"]),
+                legend=alt.Legend(orient="bottom", columns=2, symbolFillColor=_LABEL, symbolStrokeColor=_LABEL),
+            ),
+            tooltip=_tips(table, "event_date", "country", "event_hour", "events", "expected", "deviation", "score"),
+        )
+    )
+    zero = alt.Chart().mark_rule(color=_EDGE).encode(y=alt.datum(0))
+    return alt.LayerChart(layer=[zero, points], data=table).properties(height=300)
 
 
 def heat_map(table: pa.Table, theme: str) -> alt.Chart:
@@ -153,6 +199,8 @@ def _tips(table: pa.Table, *columns: str) -> list[alt.Tooltip]:
             tips.append(alt.Tooltip(name, type="temporal", format="%Y-%m-%d %H:%M:%S", title=title))
         elif pa.types.is_date(kind):
             tips.append(alt.Tooltip(name, type="temporal", format="%Y-%m-%d", title=title))
+        elif "share" in name or name == "deviation":
+            tips.append(alt.Tooltip(name, type="quantitative", format=".1%", title=title))
         elif pa.types.is_floating(kind) or pa.types.is_decimal(kind):
             tips.append(alt.Tooltip(name, type="quantitative", format=",.2f", title=title))
         elif pa.types.is_integer(kind):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import altair as alt
@@ -14,7 +14,8 @@ import streamlit as st
 
 from audit.status import Status
 from dashboard import charts
-from dashboard.reading import Choice, Gold
+from dashboard.reading import Choice
+from query.gold import Gold
 from sink.positions import names_apart
 
 
@@ -43,7 +44,7 @@ def now(status: Status, recent: pa.Table, at: dt.datetime) -> None:
 def titles(gold: Gold, choice: Choice) -> None:
     """Show what is played: totals, titles, genres."""
     st.title("Titles and genres")
-    totals = gold.ask("totals", choice).to_pylist()[0]
+    totals = gold.ask("totals", choice.values).to_pylist()[0]
     first, second, third, fourth = st.columns(4)
     first.metric("Plays", f"{totals['plays']:,}")
     second.metric("Watch hours", f"{totals['watch_hours']:,.1f}")
@@ -53,20 +54,20 @@ def titles(gold: Gold, choice: Choice) -> None:
         _nothing()
         return
     st.subheader("Plays by date")
-    _draw(charts.lines(gold.ask("daily", choice), "event_date", "plays", "plays"))
+    _draw(charts.lines(gold.ask("daily", choice.values), "event_date", "plays", "plays"))
     left, right = st.columns(2)
     with left:
         st.subheader("Top titles")
-        _draw(charts.bars(gold.ask("titles", choice), "title", "plays", "plays", "content_type"))
+        _draw(charts.bars(gold.ask("titles", choice.values), "title", "plays", "plays", "content_type"))
     with right:
         st.subheader("Genres", help="a title counts in each of its genres")
-        _draw(charts.bars(gold.ask("genres", choice), "genre", "plays", "plays"))
+        _draw(charts.bars(gold.ask("genres", choice.values), "genre", "plays", "plays"))
 
 
 def places(gold: Gold, choice: Choice) -> None:
     """Show where it is played: a map, and every country."""
     st.title("Countries")
-    countries = gold.ask("countries", choice)
+    countries = gold.ask("countries", choice.values)
     if not _any(countries, "plays"):
         _nothing()
         return
@@ -83,20 +84,20 @@ def places(gold: Gold, choice: Choice) -> None:
 def times(gold: Gold, choice: Choice) -> None:
     """Show when, and on what, it is played: hours × days, devices."""
     st.title("Hours and devices")
-    hours = gold.ask("hours", choice)
+    hours = gold.ask("hours", choice.values)
     if not _any(hours, "plays"):
         _nothing()
         return
     st.subheader("Plays by hour and date", help="UTC; at most 28 dates")
     _draw(charts.heat_map(hours, _theme()))
     st.subheader("Devices")
-    _draw(charts.stacked(gold.ask("devices", choice), "event_date", "plays", "device_type", "plays"))
+    _draw(charts.stacked(gold.ask("devices", choice.values), "event_date", "plays", "device_type", "plays"))
 
 
 def quality(gold: Gold, choice: Choice) -> None:
     """Show how good the data of each date is."""
     st.title("Quality")
-    scorecard = gold.ask("scorecard", choice)
+    scorecard = gold.ask("scorecard", choice.values)
     if scorecard.num_rows == 0:
         _nothing()
         return
@@ -173,35 +174,108 @@ def repairs(status: Status, history: pa.Table) -> None:
     _table(history)
 
 
-def of_table(name: str, title: str) -> Callable[[Gold, Choice], None]:
-    """Return a page for one gold table: its purpose, a chart of a measure by date, its rows."""
+def retention(gold: Gold, choice: Choice) -> None:
+    """Show who comes back: viewers of a date, week and month, new and returning ones, shares retained."""
+    st.title("Retention")
+    rows = gold.ask("retention", choice.values)
+    if rows.num_rows == 0:
+        _nothing()
+        return
+    last = rows.slice(rows.num_rows - 1).to_pylist()[0]
+    first, second, third, fourth = st.columns(4)
+    first.metric("Viewers", f"{last['daily_viewers']:,}", help=f"distinct profiles on {last['event_date']}")
+    second.metric("Viewers in 28 days", f"{last['monthly_viewers']:,}", help="on that date or one of the 27 before")
+    third.metric("Stickiness", _share(last["stickiness"]), help="viewers of the date ÷ those of its 28 days")
+    fourth.metric("Back the next day", _share(_mean(rows, "retained_day_1")), help="mean of the chosen dates")
+    spans = {"daily_viewers": "date", "weekly_viewers": "7 days", "monthly_viewers": "28 days"}
+    st.subheader("Viewers", help="distinct profiles on a date, and on it or the 6 or 27 dates before")
+    _draw(charts.measures(rows, "event_date", spans, "viewers"))
+    left, right = st.columns(2)
+    with left:
+        st.subheader("New and returning", help="returning: seen on one of the 27 dates before")
+        kinds = {"returning_viewers": "returning", "new_viewers": "new"}
+        _draw(charts.measures(rows, "event_date", kinds, "viewers"))
+    with right:
+        st.subheader("Came back", help="share of the viewers of the date before, and of a week before, there again")
+        spans = {"retained_day_1": "after a day", "retained_day_7": "after a week"}
+        _draw(charts.measures(rows, "event_date", spans, "share", is_share=True))
+    st.subheader("By date")
+    _table(rows)
 
-    def page(gold: Gold, choice: Choice) -> None:
-        st.title(title)
-        st.caption(gold.descriptions[name])
-        rows = gold.table(name, choice)
-        if rows.num_rows == 0:
-            _nothing()
-            return
-        numbers, words = _numbers(rows), _words(rows)
-        if numbers:
-            measure = st.selectbox("Measure", numbers, key=f"measure-{name}")
-            if "event_date" in rows.column_names:
-                _draw(charts.by_date(rows, measure, words[0] if words else None))
-            elif words:
-                _draw(charts.bars(rows.slice(0, 30), words[0], measure, measure))
-        _table(rows)
 
-    page.__name__ = name
-    return page
+def funnel(gold: Gold, choice: Choice) -> None:
+    """Show how far viewings get, over the choice and by date."""
+    st.title("Funnel")
+    steps = gold.ask("funnel", choice.values)
+    if not _any(steps, "viewings"):
+        _nothing()
+        return
+    rows = steps.to_pylist()
+    lost = min((row for row in rows if row["share_of_previous"] is not None), key=lambda row: row["share_of_previous"])
+    first, second, third = st.columns(3)
+    first.metric("Viewings started", f"{rows[0]['viewings']:,}", help="a session's viewings of a title with a duration")
+    second.metric("Nearly all watched", _share(rows[-1]["share_of_started"]), help="90 % of the title or more")
+    third.metric(
+        "Most are lost before", lost["name"], help=f"{lost['share_of_previous']:.0%} of the step before get there"
+    )
+    st.subheader("How far viewings get", help="share of those that started")
+    _draw(charts.funnel(steps))
+    st.subheader("By date")
+    shares = {"half": "half", "nearly_all": "nearly all"}
+    _draw(charts.measures(gold.ask("funnel_daily", choice.values), "event_date", shares, "share", is_share=True))
+    _table(steps)
 
 
-def _numbers(rows: pa.Table) -> list[str]:
-    return [f.name for f in rows.schema if pt.is_integer(f.type) or pt.is_floating(f.type) or pt.is_decimal(f.type)]
+def anomalies(gold: Gold, choice: Choice) -> None:
+    """Show the dates and hours whose volume is out of line."""
+    st.title("Volume anomalies")
+    rows = gold.ask("anomalies", choice.values)
+    st.caption(
+        "A country's dates and hours with far more or fewer events than those of the last four weeks had, by weekday. "
+        "It takes two former weeks; the newest date is still coming in and is left out."
+    )
+    whole = [row for row in rows.to_pylist() if row["event_hour"] is None]
+    first, second, third, fourth = st.columns(4)
+    first.metric("Anomalies", f"{rows.num_rows:,}")
+    second.metric("Whole dates", f"{len(whole):,}", help="a country's date as a whole")
+    third.metric("Countries", f"{len(rows['country'].unique()):,}")
+    fourth.metric("Fewer than expected", f"{rows['direction'].to_pylist().count('fewer'):,}")
+    if rows.num_rows == 0:
+        st.success("Nothing is out of line in this choice.", icon=":material/check:")
+        return
+    _draw(charts.deviations(rows))
+    _table(rows)
 
 
-def _words(rows: pa.Table) -> list[str]:
-    return [f.name for f in rows.schema if pt.is_string(f.type) or pt.is_large_string(f.type)]
+def health(gold: Gold, choice: Choice) -> None:
+    """Show how the pipeline did, hour by hour: rows, refused ones, late ones, lag."""
+    st.title("Pipeline health")
+    rows = gold.ask("health", choice.values)
+    if rows.num_rows == 0:
+        _nothing()
+        return
+    came, refused, late = (
+        int(pc.sum(rows[name]).as_py() or 0) for name in ("silver_rows", "quarantined_rows", "late_rows")
+    )
+    first, second, third, fourth = st.columns(4)
+    first.metric("Rows", f"{came:,}", help="rows of silver, by the hour of their event; at most 14 dates")
+    second.metric("Bad share", _share(refused / (came + refused) if came + refused else None), help="refused ÷ all")
+    third.metric("Late share", _share(late / came if came else None), help="at the broker an hour after the event")
+    worst = pc.max(rows["ingest_lag_p99_s"]).as_py()
+    lag = "-" if worst is None else _span(dt.timedelta(seconds=worst))
+    fourth.metric("Worst lag", lag, help="from broker to worker: 99 % of the worst hour's rows came within this")
+    st.subheader("Rows by hour", help="UTC; silver by the hour of the event, refused by the hour in which they came in")
+    kinds = {"silver_rows": "silver", "quarantined_rows": "refused"}
+    _draw(charts.measures(rows, "hour", kinds, "rows"))
+    left, right = st.columns(2)
+    with left:
+        st.subheader("Lag from broker to worker")
+        lags = {"ingest_lag_s": "median", "ingest_lag_p99_s": "99 %"}
+        _draw(charts.measures(rows, "hour", lags, "seconds"))
+    with right:
+        st.subheader("Late share")
+        _draw(charts.measures(rows, "hour", {"late_share": "late"}, "share", is_share=True))
+    _table(rows)
 
 
 def _draw(chart: alt.Chart | alt.LayerChart) -> None:
@@ -215,8 +289,12 @@ def _table(rows: pa.Table) -> None:
 def _column(field: pa.Field) -> Any:
     title = field.name.replace("_", " ")
     if pt.is_floating(field.type):
-        return st.column_config.NumberColumn(title, format="percent" if "share" in field.name else "%.2f")
+        return st.column_config.NumberColumn(title, format="percent" if _is_share(field.name) else "%.2f")
     return st.column_config.NumberColumn(title, format="localized") if _is_count(field.type) else title
+
+
+def _is_share(name: str) -> bool:
+    return "share" in name or name in ("deviation", "stickiness", "retained_day_1", "retained_day_7")
 
 
 def _is_count(kind: pa.DataType) -> bool:
@@ -233,6 +311,15 @@ def _nothing() -> None:
 
 def _any(rows: pa.Table, name: str) -> bool:
     return bool(pc.sum(rows[name]).as_py())
+
+
+def _mean(rows: pa.Table, name: str) -> float | None:
+    mean: float | None = pc.mean(rows[name]).as_py()
+    return mean
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
 
 
 def _theme() -> str:

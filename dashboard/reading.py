@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final
 from urllib.parse import unquote
 
-import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from query import connect
-from query.views import tables, views
-from schemas.errors import QueryError
+from query.gold import Gold, run
 from sink.lake import Lake
 from sink.scan import connect as scan_connect
 from sink.scan import create_view
@@ -24,7 +21,7 @@ from sink.scan import create_view
 RECENT: Final = dt.timedelta(minutes=10)
 """How far back of the newest record `recent` looks."""
 
-_PARAMETER: Final = re.compile(r"\$([a-z]+)")
+_SQL: Final = files("dashboard").joinpath("sql")
 
 
 @dataclass(frozen=True)
@@ -36,88 +33,21 @@ class Choice:
     countries: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
 
-
-@dataclass(frozen=True)
-class Gold:
-    """The gold tables at one moment, open for questions.
-
-    Attributes:
-        con: with their views; silver is not among them.
-        descriptions: name without `gold.` → what the table says of itself.
-    """
-
-    con: duckdb.DuckDBPyConnection
-    descriptions: Mapping[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def open(cls, lake_uri: str) -> Gold:
-        """Open the gold tables at their newest versions.
-
-        Raises:
-            LakeNotFound, IncompatibleLake, StoreUnavailable, ConfigError: as `query.connect`.
-        """
-        lake = Lake.at(lake_uri)
-        found = {
-            view.name.removeprefix("gold."): view.description
-            for view in views(lake, tables(lake))
-            if view.name.startswith("gold.")
-        }
-        return cls(connect(lake_uri, mentioned_in=" ".join(found) or "quarantine"), found)
-
-    def lacks(self, names: Iterable[str]) -> list[str]:
-        """Return those of the tables that are not there."""
-        return [name for name in names if name not in self.descriptions]
-
-    def ask(self, name: str, choice: Choice | None = None) -> pa.Table:
-        """Run one of the dashboard's SQL files, `sql/<name>.sql`, for a choice.
-
-        Raises:
-            QueryError: the table has not the columns it needs: another version of playlake made it.
-        """
-        return run(self.con, name, {} if choice is None else vars(choice))
-
-    def table(self, name: str, choice: Choice) -> pa.Table:
-        """Return a whole gold table, its dates cut down to the choice where it has dates.
-
-        Raises:
-            KeyError: the table is not there.
-            QueryError: it can't be read.
-        """
-        if name not in self.descriptions:
-            raise KeyError(name)
-        has_dates = _answer(
-            self.con,
-            "select count(*) as n from duckdb_columns() where table_name = $name and column_name = 'event_date'",
-            {"name": name},
-        )["n"][0].as_py()
-        if not has_dates:
-            return _answer(self.con, f"from gold.{name}", {})
-        sql = f"from gold.{name} where event_date between $first and $last order by event_date"
-        return _answer(self.con, sql, {"first": choice.first, "last": choice.last})
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The parameters of the SQL files."""
+        return vars(self)
 
 
-def run(con: duckdb.DuckDBPyConnection, name: str, values: Mapping[str, Any]) -> pa.Table:
-    """Run `sql/<name>.sql` with those of the values that it names.
+def open_gold(lake_uri: str) -> Gold:
+    """Open the gold tables at their newest versions, with the macro that the filters are.
 
     Raises:
-        QueryError: DuckDB refused it.
+        LakeNotFound, IncompatibleLake, StoreUnavailable, ConfigError: as `query.connect`.
     """
-    sql = files("dashboard").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
-    wanted = {key: _listed(values[key]) for key in set(_PARAMETER.findall(sql))}
-    return _answer(con, sql, wanted)
-
-
-def _answer(con: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, Any]) -> pa.Table:
-    # A cursor of its own: Streamlit runs each viewer's page in another thread.
-    try:
-        rows: pa.Table = con.cursor().sql(sql, params=dict(values)).to_arrow_table()
-    except (duckdb.Error, OSError) as error:
-        raise QueryError(str(error).splitlines()[0]) from error
-    return rows
-
-
-def _listed(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    gold = Gold.open(lake_uri, _SQL)
+    gold.con.execute(_SQL.joinpath("_macros.sql").read_text(encoding="utf-8"))
+    return gold
 
 
 def recent(lake: Lake) -> pa.Table:
@@ -136,7 +66,7 @@ def recent(lake: Lake) -> pa.Table:
         for name, handle in handles.items():
             near = [p for p, end in ends[name].items() if newest is not None and end > newest - RECENT]
             create_view(con, f"recent_{name}", handle, [f"{lake.path(name)}/{unquote(path)}" for path in near])
-        return run(con, "recent", {"newest": newest})
+        return run(con, _SQL.joinpath("recent.sql"), {"newest": newest})
     finally:
         con.close()
 
@@ -156,6 +86,6 @@ def repairs(lake: Lake) -> pa.Table:
     """
     con = connect(lake.uri, mentioned_in="silver")
     try:
-        return run(con, "repairs", {})
+        return run(con, _SQL.joinpath("repairs.sql"), {})
     finally:
         con.close()

@@ -22,6 +22,7 @@ VERBS: Final = {
     "schema": "whether a changed event schema fits the ones before it",
     "rules": "try a changed set of rules on real records",
     "dashboard": "show the lake in a browser",
+    "report": "one date as one HTML file, fit to be mailed",
     "athena": "DDL and queries with which Athena reads the lake",
     "status": "how the lake is: sizes, freshness, positions, what was refused",
     "verify": "prove that nothing was lost and nothing doubled",

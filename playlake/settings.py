@@ -60,6 +60,20 @@ def parse_bytes(value: Any) -> Any:
     return int(float(match[1]) * _UNITS_BYTES[match[2]])
 
 
+def parse_date(value: Any) -> Any:
+    """Return the date of `2026-11-21`; other types pass unchanged.
+
+    Raises:
+        ValueError: text that is no date.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        return dt.date.fromisoformat(value.strip())
+    except ValueError:
+        raise ValueError(f"{value!r} is no date: write YYYY-MM-DD") from None
+
+
 def _positive(value: float) -> float:
     if value <= 0:
         raise ValueError("must be more than 0")
@@ -70,6 +84,8 @@ Duration = Annotated[float, BeforeValidator(parse_duration_s), AfterValidator(_p
 """Seconds, from `10s`, `500ms`, `5m`, `1h`, `2d`."""
 Size = Annotated[int, BeforeValidator(parse_bytes), AfterValidator(_positive)]
 """Bytes, from `128MB`, `64MiB`."""
+Date = Annotated[dt.date, BeforeValidator(parse_date)]
+"""A date, from `2026-11-21`."""
 Port = Annotated[int, Field(ge=1, le=65535)]
 """A TCP port."""
 
@@ -124,6 +140,7 @@ _VALUE_NAMES: dict[Any, str] = {
     list[str]: "NAME=VALUE",
     parse_duration_s: "DURATION",
     parse_bytes: "SIZE",
+    parse_date: "DATE",
 }
 
 

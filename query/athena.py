@@ -31,6 +31,8 @@ _TYPES: Final = {
     pa.float64(): "double",
     pa.date32(): "date",
 }
+MANIFESTS: Final = "_symlink_format_manifest"
+"""Folder below a table's location that its symlink manifests are in."""
 _SYMLINK_FORMAT: Final = (
     "ROW FORMAT SERDE 'org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe'\n"
     "STORED AS INPUTFORMAT 'org.apache.hadoop.hive.ql.io.SymlinkTextInputFormat'\n"
@@ -62,13 +64,24 @@ def statements(tables: Sequence[AthenaTable], database: str, variant: Variant) -
 
 
 def named_queries(tables: Sequence[AthenaTable]) -> dict[str, str]:
-    """Return queries to start with, in Athena's SQL: name → one statement; the last ones show each gold table."""
+    """Return queries to start with, in Athena's SQL: name → one statement; after the usual ones, one a gold table.
+
+    Those name the columns and, where a table has dates, the last seven days, since Athena charges by bytes read.
+    """
     text = files("query").joinpath("athena.sql").read_text(encoding="utf-8")
     found = {}
     for part in text.split("-- name: ")[1:]:
         name, _, sql = part.partition("\n")
         found[name.strip()] = sql.strip().removesuffix(";")
-    return found | {t.name: f"select * from {t.name} limit 100" for t in tables if t.name.startswith("gold_")}  # noqa: S608
+    return found | {table.name: _newest_rows(table) for table in tables if table.name.startswith("gold_")}
+
+
+def _newest_rows(table: AthenaTable) -> str:
+    columns = ", ".join(f'"{name}"' for name in table.schema.names)
+    sql = f"select {columns}\nfrom {table.name}"  # names of our own tables
+    if "event_date" in table.schema.names:
+        sql += "\nwhere event_date >= current_date - interval '7' day\norder by event_date desc"
+    return f"{sql}\nlimit 1000"
 
 
 def athena_type(kind: pa.DataType) -> str:
@@ -103,7 +116,7 @@ def _hive(table: AthenaTable, database: str) -> Iterator[str]:
     partitioned = f"PARTITIONED BY (\n{by}\n)\n" if partitions else ""
     yield (
         f"CREATE EXTERNAL TABLE IF NOT EXISTS `{database}`.`{table.name}` (\n{declared}\n)\n"
-        f"{partitioned}{_SYMLINK_FORMAT}\nLOCATION '{table.location}/_symlink_format_manifest/'"
+        f"{partitioned}{_SYMLINK_FORMAT}\nLOCATION '{table.location}/{MANIFESTS}/'"
     )
     if partitions:
         yield f"MSCK REPAIR TABLE `{database}`.`{table.name}`"

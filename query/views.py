@@ -9,6 +9,7 @@ import datetime as dt
 import os
 import tempfile
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import duckdb
@@ -71,6 +72,11 @@ def connect(
         text = mentioned_in.lower()
         wanted = {name for name in handles if name.removeprefix("gold/") in text}
         handles = {name: handles[name] for name in wanted} or handles
+    return open_views(lake, handles, unsafe=unsafe)
+
+
+def open_views(lake: Lake, handles: Mapping[str, DeltaTable], *, unsafe: bool = False) -> duckdb.DuckDBPyConnection:
+    """Return a connection with views over these tables of the lake, at the handles' versions; else as `connect`."""
     con = scan_connect(lake)
     con.execute("create schema gold")
     paths: list[str] = []
@@ -93,7 +99,7 @@ def tables(lake: Lake, as_of: str | int | dt.datetime | None = None) -> dict[str
         As `connect`.
     """
     lake.require()
-    names = [*TABLES, *_gold_names(lake)]
+    names = [*TABLES, *gold_names(lake)]
     if as_of is None:
         return {name: lake.table(name) for name in names}
     at = moment(lake, as_of)
@@ -125,7 +131,8 @@ def view_name(table: str) -> str:
     return table.replace("/", ".")
 
 
-def _gold_names(lake: Lake) -> list[str]:
+def gold_names(lake: Lake) -> list[str]:
+    """Return the names of the gold tables that are there, as `gold/title_daily`."""
     folder = f"{lake.uri}/gold"
     try:
         found = [str(path).rstrip("/").rsplit("/", 1)[-1] for path in lake.filesystem().ls(folder, detail=False)]

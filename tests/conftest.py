@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 
 from tests import broker as brokers
+from tests import maven, trino
 from tests import registry as registries
 from tests import s3 as s3_servers
 
@@ -53,8 +55,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if "broker" in needed:
         _find(session.config)
     if {"registry", "registry_to_start"} & needed:
-        with contextlib.suppress(brokers.NoBroker):  # the fixture tells why
+        with contextlib.suppress(maven.NoJars):  # the fixture tells why
             registries.prepare(_say(session.config))
+    if "trino_parser" in needed:
+        with contextlib.suppress(maven.NoJars):
+            trino.prepare(_say(session.config))
     if {"s3", "store"} & needed:
         os.environ[s3_servers.KIND_VARIABLE] = s3_servers.prepare(_say(session.config))
 
@@ -101,7 +106,7 @@ def registry_to_start(pytestconfig: pytest.Config) -> Iterator[registries.Apicur
     """A schema registry that has an address (`.url`) but does not run before `start`."""
     try:
         own = registries.Apicurio(registries.prepare(_say(pytestconfig)))
-    except brokers.NoBroker as error:
+    except maven.NoJars as error:
         pytest.fail(str(error), pytrace=False)
     yield own
     own.close()
@@ -112,6 +117,16 @@ def registry(registry_to_start: registries.Apicurio) -> registries.Apicurio:
     """A real schema registry, empty. About 10 s to start."""
     registry_to_start.start()
     return registry_to_start
+
+
+@pytest.fixture(scope="session")
+def trino_parser(pytestconfig: pytest.Config) -> Callable[[Sequence[str]], list[str]]:
+    """Trino's own parser: what it says of each statement, `ok` or what is wrong."""
+    try:
+        libs = trino.prepare(_say(pytestconfig))
+    except maven.NoJars as error:
+        pytest.fail(str(error), pytrace=False)
+    return functools.partial(trino.parse, libs)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@ select event_date, sum(events) as events, sum(plays) as plays, sum(watch_seconds
 from gold.audience_hours
 where
     event_date between $first and $last
-    and (len(cast($countries as text[])) = 0 or list_contains(cast($countries as text[]), coalesce(country, 'none')))
-    and (len(cast($devices as text[])) = 0 or list_contains(cast($devices as text[]), coalesce(device_type, 'none')))
+    and is_chosen(country, $countries)
+    and is_chosen(device_type, $devices)
 group by event_date
 order by event_date

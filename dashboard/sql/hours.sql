@@ -3,8 +3,8 @@ select event_date, event_hour, sum(plays) as plays, sum(watch_seconds) / 3600 as
 from gold.audience_hours
 where
     event_date between $first and $last
-    and (len(cast($countries as text[])) = 0 or list_contains(cast($countries as text[]), coalesce(country, 'none')))
-    and (len(cast($devices as text[])) = 0 or list_contains(cast($devices as text[]), coalesce(device_type, 'none')))
+    and is_chosen(country, $countries)
+    and is_chosen(device_type, $devices)
     and event_date > $last - 28
 group by event_date, event_hour
 order by event_date, event_hour

@@ -7,5 +7,5 @@ select
 from gold.audience_titles
 where
     event_date between $first and $last
-    and (len(cast($countries as text[])) = 0 or list_contains(cast($countries as text[]), coalesce(country, 'none')))
-    and (len(cast($devices as text[])) = 0 or list_contains(cast($devices as text[]), coalesce(device_type, 'none')))
+    and is_chosen(country, $countries)
+    and is_chosen(device_type, $devices)

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import fcntl
-import hashlib
-import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
+from tests import maven
 from tests.broker.kafka import Broker, NoBroker, free_ports
 
 KAFKA_VERSION = "4.1.0"
 _HERE = Path(__file__).parent
-_MAVEN_TIMEOUT_S = 900
 _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
@@ -50,32 +47,13 @@ log.retention.check.interval.ms=1000
 def jars(say: Callable[[str], None]) -> Path:
     """Return the folder of Kafka's jars, fetching them through Maven the first time.
 
-    Two runs at once are safe: one fetches, the other waits; a fetch that broke off leaves nothing that looks whole.
-
     Raises:
         NoBroker: no Java, no Maven, or Maven failed.
     """
-    for program in ("java", "mvn"):
-        if shutil.which(program) is None:
-            raise NoBroker(f"there is no `{program}` on the PATH")
-    pom = _HERE / "pom.xml"
-    stamp = hashlib.sha256(pom.read_bytes()).hexdigest()[:8]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "playlake" / f"kafka-{KAFKA_VERSION}"
-    libs = cache / stamp
-    if libs.is_dir():
-        return libs
-    cache.mkdir(parents=True, exist_ok=True)
-    with _locked(cache / "lock"):
-        if libs.is_dir():
-            return libs
-        say(f"fetching Apache Kafka {KAFKA_VERSION} through Maven into {libs} (once)")
-        unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=cache))
-        try:
-            _maven(pom, unfinished)
-            unfinished.rename(libs)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
-    return libs
+    try:
+        return maven.dependencies(f"kafka-{KAFKA_VERSION}", _HERE / "pom.xml", say)
+    except maven.NoJars as error:
+        raise NoBroker(str(error)) from error
 
 
 def start(say: Callable[[str], None], more: str = "") -> Broker:
@@ -178,27 +156,3 @@ class _Server:
         with contextlib.suppress(BrokenPipeError):  # the command ended by itself
             self._process.stdin.write(f"{signal_number}\n".encode())
             self._process.stdin.flush()
-
-
-def _maven(pom: Path, folder: Path) -> None:
-    goal = ["dependency:copy-dependencies", f"-DoutputDirectory={folder}", "-DincludeScope=runtime"]
-    try:
-        done = subprocess.run(
-            ["mvn", "-q", "-B", "-ntp", "-f", str(pom), *goal],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_MAVEN_TIMEOUT_S,
-        )
-    except subprocess.TimeoutExpired:
-        raise NoBroker(f"Maven did not fetch Kafka's jars within {_MAVEN_TIMEOUT_S} s") from None
-    if done.returncode != 0:
-        lines = [line for line in done.stdout.splitlines() if line.startswith("[ERROR]")]
-        raise NoBroker(f"Maven could not fetch Kafka's jars: {(lines or ['no reason given'])[0][:400]}")
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -135,13 +135,66 @@ def test_a_filter_narrows_every_figure(page, lake, url):
     assert figures == metrics(page, figures)
 
 
-def test_pages_of_one_table_show_its_rows(page, url, lake):
+def test_retention_funnel_and_health_say_what_sql_says(page, lake, url):
+    viewers, month, sticky, back = asked(
+        lake,
+        "select last(daily_viewers order by event_date), last(monthly_viewers order by event_date), "
+        "last(stickiness order by event_date), avg(retained_day_1) from gold.viewer_retention",
+    )
+    figures = {"Viewers": f"{viewers:,}", "Viewers in 28 days": f"{month:,}", "Stickiness": f"{sticky:.1%}"}
+    figures["Back the next day"] = f"{back:.1%}"
     open_page(page, f"{url}/retention")
-    captions = page.locator("[data-testid=stCaptionContainer]").all_inner_texts()
-    assert any("how many of them came back" in caption for caption in captions)
-    page.wait_for_selector("[data-testid=stDataFrame]")
+    assert figures == metrics(page, figures)
+    started, ended = asked(
+        lake, "select sum(viewings) filter (where step = 1), sum(viewings) filter (where step = 6) from gold.funnel"
+    )
+    figures = {
+        "Viewings started": f"{started}",
+        "Nearly all watched": f"{ended / started:.1%}",
+        "Most are lost before": "quarter",
+    }
+    open_page(page, f"{url}/funnel")
+    assert figures == metrics(page, figures)
+    rows, refused, late, lag = asked(
+        lake,
+        "select sum(silver_rows), sum(quarantined_rows), sum(late_rows), max(ingest_lag_p99_s) "
+        "from gold.pipeline_health where event_date <= (select max(event_date) from gold.audience_hours)",
+    )
+    shares = {"Bad share": f"{refused / (rows + refused):.1%}", "Late share": f"{late / rows:.1%}"}
+    figures = {"Rows": f"{rows}", **shares, "Worst lag": f"{lag:.1f} s"}
+    open_page(page, f"{url}/pipeline-health")
+    assert figures == metrics(page, figures)
+
+
+def test_volume_anomalies_are_counted_and_narrowed_by_country(page, url, tmp_path):
     open_page(page, f"{url}/volume-anomalies")
-    assert "Nothing in this choice" in page.inner_text("[data-testid=stAlert]")
+    assert "Nothing is out of line in this choice" in page.inner_text("[data-testid=stAlert]")
+    lake = lakes.make(tmp_path)
+    for day in (1, 8, 15, 22, 29):
+        count = 3 if day == 22 else 60
+        at = f"2026-10-{day:02}T12:00:00"
+        lakes.append(lake, "silver", [lakes.silver(at=at, session_id=f"{day}-{number}") for number in range(count)])
+        more = 90 if day == 22 else 60
+        rows = [lakes.silver(at=at, session_id=f"US {day}-{number}", country="US") for number in range(more)]
+        lakes.append(lake, "silver", rows)
+    refresh(lake)
+    found, whole, countries, fewer = asked(
+        lake,
+        "select count(*), count(*) filter (where event_hour is null), count(distinct country), "
+        "count(*) filter (where deviation < 0) from gold.volume_anomalies",
+    )
+    assert (2, 1, 1, 2) <= (found, whole, countries, fewer)
+    names = ("Anomalies", "Whole dates", "Countries", "Fewer than expected")
+    with dashboard(lake.uri, tmp_path / "log") as own:
+        figures = dict(zip(names, map(str, (found, whole, countries, fewer)), strict=True))
+        open_page(page, f"{own}/volume-anomalies")
+        assert figures == metrics(page, figures)
+        box = page.locator("[data-testid=stMultiSelect]").first.locator("input")
+        box.fill("DE")
+        box.press("Enter")
+        of_de = "select count(*) from gold.volume_anomalies where country = 'DE'"
+        figures = dict(zip(names, map(str, (*asked(lake, of_de), 1, 1, 2)), strict=True))
+        assert figures == metrics(page, figures)
 
 
 def test_a_gold_table_that_is_not_there_is_said(page, tmp_path):

@@ -7,24 +7,21 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import fcntl
 import os
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from tests import broker
-from tests.broker.kafka import NoBroker, free_ports, wait_until
+from tests import broker, maven
+from tests.broker.kafka import free_ports, wait_until
 
 VERSION = "3.0.9"
 _ARTIFACT = f"io.apicurio:apicurio-registry-app:{VERSION}:tar.gz:all"
-_MAVEN_TIMEOUT_S = 900
 _UP_WITHIN_S = 120
 _GUARD = Path(broker.__file__).parent / "guard.py"
 
@@ -80,49 +77,5 @@ class Apicurio:
 
 
 def prepare(say: Callable[[str], None]) -> Path:
-    """Return Apicurio's jar, fetching it through Maven the first time; two runs at once are safe.
-
-    Raises:
-        NoBroker: no Java, no Maven, or Maven failed.
-    """
-    for program in ("java", "mvn"):
-        if shutil.which(program) is None:
-            raise NoBroker(f"tests of the schema registry need `{program}` on the PATH: install Java 17+ and Maven")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "playlake" / f"apicurio-{VERSION}"
-    app = cache / "app" / f"apicurio-registry-app-{VERSION}-runner.jar"
-    if app.exists():
-        return app
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not app.exists():
-            say(f"fetching Apicurio {VERSION} through Maven into {cache} (once, 110 MB)")
-            unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=cache))
-            try:
-                _fetch(unfinished)
-                (unfinished / "app").rename(cache / "app")
-            finally:
-                shutil.rmtree(unfinished, ignore_errors=True)
-    return app
-
-
-def _fetch(folder: Path) -> None:
-    goal = ["dependency:copy", f"-Dartifact={_ARTIFACT}", f"-DoutputDirectory={folder}"]
-    try:
-        done = subprocess.run(
-            ["mvn", "-q", "-B", "-ntp", *goal],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_MAVEN_TIMEOUT_S,
-        )
-    except subprocess.TimeoutExpired:
-        raise NoBroker(f"Maven did not fetch Apicurio within {_MAVEN_TIMEOUT_S} s") from None
-    if done.returncode != 0:
-        lines = [line for line in done.stdout.splitlines() if line.startswith("[ERROR]")]
-        raise NoBroker(f"Maven could not fetch Apicurio: {(lines or ['no reason given'])[0][:400]}")
-    (archive,) = folder.glob("*.tar.gz")
-    with tarfile.open(archive) as packed:
-        packed.extractall(folder / "app", filter="data")
-    archive.unlink()
+    """Return Apicurio's jar, fetching it (110 MB) the first time (raises `maven.NoJars`)."""
+    return maven.archive(f"apicurio-{VERSION}", _ARTIFACT, say) / f"apicurio-registry-app-{VERSION}-runner.jar"

@@ -1,0 +1,13 @@
+-- Device types by plays on $date, and their plays on average over the $days dates before.
+select
+    coalesce(device_type, 'none sent') as name,
+    cast(null as text) as detail,
+    cast(coalesce(sum(plays) filter (where event_date = $date), 0) as bigint) as plays,
+    coalesce(sum(watch_seconds) filter (where event_date = $date), 0) / 3600 as watch_hours,
+    coalesce(sum(plays) filter (where event_date < $date), 0) / nullif(cast($days as double), 0) as before
+from gold.audience_hours
+where event_date between $date - $days and $date
+group by device_type
+having sum(plays) filter (where event_date = $date) > 0
+order by plays desc, watch_hours desc, device_type
+limit 10
