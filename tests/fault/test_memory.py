@@ -36,9 +36,7 @@ def assert_complete(broker: Broker, lake: Path | str) -> None:
 
 @pytest.mark.short_run(250_000)
 @pytest.mark.parametrize("events", [250_000, 5_000_000])
-def test_a_backlog(
-    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path, events: int
-) -> None:
+def test_a_backlog(workers: Workers, broker: Broker, topic: MakeTopic, lake: Path, events: int) -> None:
     name = topic(KAFKA_PARTITIONS)
     fill(broker, name, events)
     worker = workers.start(name, lake, *DEFAULTS)
