@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import boto3
 from botocore.config import Config
@@ -177,16 +177,15 @@ class Stream:
                 return sorted(found, key=lambda shard: shard.number)
             where = {"NextToken": said["NextToken"]}
 
-    def iterator(self, shard_id: str, kind: Literal["at", "after"] | None = None, sequence_number: int = 0) -> str:
+    def iterator(self, shard_id: str, *, at: int | None = None, after: int | None = None) -> str:
         """Return an iterator that begins at or after a sequence number, or with the oldest record there is."""
-        at: dict[str, str] = {"ShardIteratorType": "TRIM_HORIZON"}
-        if kind is not None:
-            at = {
-                "ShardIteratorType": f"{kind.upper()}_SEQUENCE_NUMBER",
-                "StartingSequenceNumber": str(sequence_number),
-            }
+        where: dict[str, str] = {"ShardIteratorType": "TRIM_HORIZON"}
+        if at is not None:
+            where = {"ShardIteratorType": "AT_SEQUENCE_NUMBER", "StartingSequenceNumber": str(at)}
+        elif after is not None:
+            where = {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "StartingSequenceNumber": str(after)}
         with self._translated(f"read {shard_id} of"):
-            answer = self._client.get_shard_iterator(StreamName=self.name, ShardId=shard_id, **at)
+            answer = self._client.get_shard_iterator(StreamName=self.name, ShardId=shard_id, **where)
         iterator: str = answer["ShardIterator"]
         return iterator
 
