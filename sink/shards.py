@@ -1,10 +1,10 @@
-"""What a lake knows of a Kinesis shard beside its position, as Delta `txn` entries of silver.
+"""What a lake knows of a Kinesis shard beside its position, as Delta `txn` entries of silver, the first of bronze, too.
 
 A shard is a source like a Kafka partition: its number is the Kafka partition, and a record's offset is its ordinal
 among the records read of the shard, counted from 0 without a hole. An ordinal is no place to read on from; so the
-commit that moves silver's position also says which record that was:
+commit that moves the position of silver or bronze also says which record that was:
 
-    …#sequence-high, -middle, -low   the sequence number of the record at silver's position, 62 bits each
+    …#sequence-high, -middle, -low   the sequence number of the record at the table's position, 62 bits each
     …#read-to                        up to when an idle shard is known to be read, in milliseconds since 1970
     …#end                            the shard was read to its end; no child began before this time, in milliseconds
     <topic>/<topic id>#begun         the highest shard number when the lake began this stream: of shards above it, the
@@ -76,6 +76,18 @@ def begun(handle: DeltaTable, topic: str, topic_id: str) -> tuple[int, int] | No
     return None if number is None or at_ms is None else (number, at_ms)
 
 
+def last_record(handle: DeltaTable, source: Source) -> tuple[int, int] | None:
+    """Return ordinal and sequence number of a shard's last record in silver or bronze; None before the first.
+
+    Raises:
+        StoreUnavailable: the log can't be read now.
+    """
+    ordinal = positions.position(handle, source)
+    parts = [positions.version_of(handle, name) for name in _sequence_ids(source)]
+    number = _joined([part for part in parts if part is not None])
+    return None if ordinal is None or number is None else (ordinal, number)
+
+
 def is_set(handle: DeltaTable, name: str) -> bool:
     """Return whether a `txn` id has a version."""
     return positions.version_of(handle, name) is not None
@@ -87,10 +99,10 @@ def shard_facts(handle: DeltaTable, source: Source) -> ShardFacts:
     Raises:
         StoreUnavailable: the log can't be read now.
     """
-    parts = [positions.version_of(handle, name) for name in _sequence_ids(source)]
+    position, sequence_number = last_record(handle, source) or (None, None)
     return ShardFacts(
-        positions.position(handle, source),
-        _joined([part for part in parts if part is not None]),
+        position,
+        sequence_number,
         positions.version_of(handle, read_to_id(source)),
         positions.version_of(handle, end_id(source)),
         positions.start(handle, source) is not None,

@@ -379,7 +379,7 @@ class LakeWriter:
             flush.attempted[name] = targets
             before = handle.version()
             try:
-                self._append(handle, flush.files[name], targets, flush.sequences if name == "silver" else {})
+                self._append(handle, flush.files[name], targets, flush.sequences if name != "quarantine" else {})
             except CommitFailedError:
                 self.refused[name] += 1
                 _log.info("commit to %s refused, others changed it: looking again", name)

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Protocol
 
 from deltalake import DeltaTable
@@ -29,7 +30,7 @@ from kinesis.client import shard_number
 from schemas.errors import BrokerUnavailable, FenceLost, OffsetsGone
 from sink.lake import Lake, store_trouble
 from sink.positions import Source
-from sink.shards import ShardFacts, begun, begun_ids, end_id, read_to_id, shard_facts
+from sink.shards import ShardFacts, begun, begun_ids, end_id, last_record, read_to_id, shard_facts
 from sink.writer import LakeWriter
 from stream_app.batches import HANDED_OVER_BYTES, POLL_S, BatchConsumer, Fetched, PositionKeeper
 from stream_app.patience import Patience
@@ -98,7 +99,7 @@ class Consumer(BatchConsumer):
         self._next_look = 0.0
         self._noted_ms: dict[TP, int] = {}
         self._told_to_wait: set[int] = set()
-        self._silver: DeltaTable | None = None
+        self._tables: dict[str, DeltaTable] = {}
         self._begun = (-1, 0)
 
     # ---------------------------------------------------------------- life cycle
@@ -154,18 +155,19 @@ class Consumer(BatchConsumer):
     def _source(self, number: int) -> Source:
         return Source(self._stream.name, self.transport.topic_id, number)
 
-    def _reload(self) -> DeltaTable:
-        """Return silver at its newest version."""
-        if self._silver is None:
-            self._silver = self.transport.lake.table("silver")
-        try:
-            self._silver.update_incremental()
-        except (OSError, DeltaError) as error:
-            raise store_trouble(self._silver.table_uri, error) from error
-        return self._silver
+    def _newest(self, name: str = "silver") -> DeltaTable:
+        """Return a table at its newest version."""
 
-    def _newest(self) -> DeltaTable:
-        return self._at_store(self._reload)
+        def reload() -> DeltaTable:
+            if name not in self._tables:
+                self._tables[name] = self.transport.lake.table(name)
+            try:
+                self._tables[name].update_incremental()
+            except (OSError, DeltaError) as error:
+                raise store_trouble(self.transport.lake.path(name), error) from error
+            return self._tables[name]
+
+        return self._at_store(reload)
 
     def _facts(self, silver: DeltaTable, number: int) -> ShardFacts:
         return self._at_store(lambda: shard_facts(silver, self._source(number)))
@@ -261,12 +263,13 @@ class Consumer(BatchConsumer):
         next_offsets: Mapping[TP, int] = (
             self._wait_for(self._keeper.claim(dict.fromkeys(startable, 0), self._claim_number)) or {}
         )
-        silver = self._newest()
+        silver, bronze = self._newest(), self._newest("bronze")
         for tp, next_offset in next_offsets.items():
             shard, known_to_ms = startable[tp]
             facts = self._facts(silver, tp.partition)
             if facts.position != (next_offset - 1 if next_offset else None):
                 raise self._fence_lost([tp])
+            torn = self._at_store(partial(last_record, bronze, self._source(tp.partition)))
             self._noted_ms[tp] = time.time_ns() // 1_000_000
             self._readers[tp] = ShardReader(
                 self._stream,
@@ -277,6 +280,7 @@ class Consumer(BatchConsumer):
                 next_offset=next_offset,
                 sequence_number=facts.sequence_number,
                 known_to_ms=known_to_ms,
+                torn=torn if torn is not None and torn[0] >= next_offset else None,
                 stopping=self._halted,
                 has_room=lambda: self._waiting_bytes < HANDED_OVER_BYTES,
                 calls=self._calls,
@@ -288,8 +292,8 @@ class Consumer(BatchConsumer):
         for tp in next_offsets:
             self._readers[tp].start()
 
-    def _hand_over(self, tp: TP, fetched: Fetched | None, last_fetched: int, is_caught_up: bool) -> None:
-        batches = [(tp, fetched)] if fetched is not None else []
+    def _hand_over(self, tp: TP, fetched: list[Fetched], last_fetched: int, is_caught_up: bool) -> None:
+        batches = [(tp, each) for each in fetched]
         reached = [(tp, last_fetched + 1, last_fetched)] if is_caught_up else []
         if (batches or reached) and not self._app_loop.is_closed():
             self._app_loop.call_soon_threadsafe(self._take_over, batches, reached)

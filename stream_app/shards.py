@@ -6,7 +6,8 @@ same ordinals. Records packed by the Kinesis producer library are unpacked first
 
 Kinesis does not say when it no longer has the record to read on from: it begins with the oldest that it has. So reading
 on begins *at* the last record done, which must come back; or else a time is known up to which the shard was read, and
-everything after it is younger than Kinesis keeps records.
+everything after it is younger than Kinesis keeps records. And where a torn flush left bronze ahead of silver, nothing
+is handed over until the record at bronze's position turned out to be the one that bronze has there.
 """
 
 from __future__ import annotations
@@ -77,10 +78,11 @@ class ShardReader:
         next_offset: int,
         sequence_number: int | None,
         known_to_ms: int | None,
+        torn: tuple[int, int] | None,
         stopping: threading.Event,
         has_room: Callable[[], bool],
         calls: threading.Semaphore,
-        hand_over: Callable[[TP, Fetched | None, int, bool], None],
+        hand_over: Callable[[TP, list[Fetched], int, bool], None],
         on_end: Callable[[], None],
         on_failure: Callable[[BaseException], None],
     ) -> None:
@@ -96,10 +98,11 @@ class ShardReader:
             sequence_number: of the record before that; None where there is none: read from the oldest record on.
             known_to_ms: everything up to this time is done; None where that isn't known, or where nothing was promised
                 of an unread shard.
+            torn: ordinal and sequence number of the last record in bronze, where that is ahead.
             stopping: ends the thread.
             has_room: whether more may be handed over.
             calls: held while an answer is fetched and converted, to bound the memory of all readers together.
-            hand_over: takes the batch, if there is one, the last ordinal fetched, and whether that is the shard's tip.
+            hand_over: takes new batches, the last ordinal in them, and whether all is there that was at the begin.
             on_end: called at the end of a closed shard.
             on_failure: called with what waiting will not mend.
         """
@@ -109,6 +112,8 @@ class ShardReader:
         self._topic_id = topic_id
         self._claim_number = claim_number
         self._sequence_number = sequence_number
+        self._torn = torn
+        self._held: list[Fetched] = []
         self._stopping = stopping
         self._has_room = has_room
         self._calls = calls
@@ -234,7 +239,6 @@ class ShardReader:
     # ---------------------------------------------------------------- records
 
     def _take(self, answer: Answer) -> None:
-        fetched = None
         if answer.records:
             self._sequence_number = answer.records[-1].sequence_number
             records = to_records(
@@ -246,10 +250,35 @@ class ShardReader:
             )
             if records.num_rows:
                 self.last_fetched += records.num_rows
-                fetched = Fetched(records, self._claim_number)
+                self._held.append(Fetched(records, self._claim_number))
+                self._compare_with_torn(records)
+        if self._torn is not None:
+            if self.idle_at_ms is not None or answer.next_iterator is None:
+                raise self._other_records("has no such record")
+            return
         is_caught_up = self.is_caught_up or self._catches_up(answer)
-        self._hand_over(self._tp, fetched, self.last_fetched, is_caught_up)
+        self._hand_over(self._tp, self._held, self.last_fetched, is_caught_up)
+        self._held = []
         self.is_caught_up = is_caught_up
+
+    def _compare_with_torn(self, records: pa.Table) -> None:
+        """Raise where the record at bronze's position is another one than bronze's."""
+        if self._torn is None or self._torn[0] > self.last_fetched:
+            return
+        ordinal, expected = self._torn
+        headers = dict(records["headers"][ordinal - (self.last_fetched + 1 - records.num_rows)].as_py())
+        found = int(headers[SEQUENCE_HEADER])
+        if found != expected:
+            raise self._other_records(f"gives sequence number {found}")
+        self._torn = None
+
+    def _other_records(self, found: str) -> OffsetsGone:
+        ordinal, expected = self._torn or (-1, -1)
+        return OffsetsGone(
+            f"{self._tp.topic} {self._shard.shard_id}: a flush that was cut short left record {ordinal:,} of it in "
+            f"bronze, with sequence number {expected}, and the shard now {found} in its place: records before it "
+            "expired before they were read. Start a new lake with --lake"
+        )
 
 
 def to_records(

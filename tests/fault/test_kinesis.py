@@ -15,7 +15,7 @@ from sink.lake import Lake
 from tests.kinesis import Kinesalite
 from tests.kinesis.ledger import StreamLedger
 from tests.kinesis.workers import StreamWorkers, stream_workers_of
-from tests.ledger import events, positions, rows_in
+from tests.ledger import events, positions
 
 SHARDS = 4
 TABLES = ("bronze", "quarantine", "silver")
@@ -81,22 +81,27 @@ def test_two_workers_one_killed_while_a_shard_is_split_and_two_are_merged(
 
 
 def test_a_zombie_that_wakes_after_its_share_went_to_another_stops_and_writes_nothing(
-    workers: StreamWorkers, ledger: StreamLedger, tmp_path: Path
+    workers: StreamWorkers, ledger: StreamLedger, kinesis: Kinesalite, tmp_path: Path
 ) -> None:
     lake = tmp_path / "lake"
     ledger.send(events(400))
-    zombie = workers.start(ledger.stream, lake, "--allowed-latency", "200ms")
+    other = workers.start(ledger.stream, lake, "--worker", "1/2")
+    zombie = workers.start(ledger.stream, lake, "--worker", "2/2", "--allowed-latency", "200ms")
     with ledger.trickle():
+        other.wait_for(" flushed ")
         zombie.wait_for(" flushed ", count=2)
         zombie.send(signal.SIGSTOP)
-        held = rows_in(lake, "bronze")
-        heir = workers.start(ledger.stream, lake)
-        heir.until(lambda: rows_in(lake, "bronze") > held, "the heir goes on")
+        kinesis.split(ledger.stream, 1)  # the zombie's; of its children 4 and 5 the first is the other worker's
+        heir = workers.start(ledger.stream, lake, "--worker", "2/2")
+        heir.wait_for(r"reading .*\[5\] from 0")
+        other.wait_for(r"reading .*\[4\] from 0")
         zombie.send(signal.SIGCONT)
         assert 2 == zombie.exit_code()
-        heir.wait_for(" flushed ", count=len(heir.lines(" flushed ")) + 2)
-    assert "it has the same share (--worker 1/1)" in zombie.log.splitlines()[-1]
-    assert 0 == heir.stop()
+        for worker in (other, heir):
+            worker.wait_for(" flushed ", count=len(worker.lines(" flushed ")) + 2)
+    assert "it has the same share (--worker 2/2)" in zombie.log.splitlines()[-1]
+    for worker in (other, heir):
+        assert 0 == worker.stop()
     workers.catch_up(ledger.stream, lake)
     the_promise_holds(lake, ledger)
 

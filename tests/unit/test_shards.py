@@ -33,18 +33,18 @@ class Reading:
         self.batches: list[Fetched] = []
         self.has_room = True
         self.asked_for_room = 0
-        begin: dict[str, Any] = {"next_offset": 0, "sequence_number": None, "known_to_ms": None, **more}
+        nothing: dict[str, Any] = dict.fromkeys(("sequence_number", "known_to_ms", "torn"))
         self.reader = ShardReader(
             shard,
             Shard("shardId-000000000003"),
             PLACE,
             "kinesis:test",
             1,
-            **begin,
+            **{"next_offset": 0, **nothing, **more},
             stopping=self.stopping,
             has_room=self._asked_for_room,
             calls=threading.Semaphore(1),
-            hand_over=lambda tp, fetched, last, is_caught_up: self.batches.append(fetched) if fetched else None,
+            hand_over=lambda tp, fetched, last, is_caught_up: self.batches.extend(fetched),
             on_end=self.ended.set,
             on_failure=self._failed,
         )
@@ -193,6 +193,22 @@ def test_an_empty_answer_before_the_tip_proves_nothing() -> None:
     shard.get = sometimes_empty  # type: ignore[method-assign]
     with Reading(shard, next_offset=5, sequence_number=FIRST + 8) as reading:
         assert numbered(5, 10) == reading.until_caught_up().values
+
+
+def test_what_a_torn_flush_left_is_read_again_under_the_same_ordinals() -> None:
+    with Reading(filled(10), next_offset=2, sequence_number=FIRST + 2, torn=(6, FIRST + 12)) as reading:
+        assert numbered(2, 10) == reading.until_caught_up().values
+
+
+@pytest.mark.parametrize("left", [8, 3])
+def test_other_records_than_a_torn_flush_left_are_a_gap_before_any_is_handed_over(left: int) -> None:
+    shard = filled(10)
+    del shard.records[:-left]  # the lake has none of them in silver, so nothing else tells
+    with Reading(shard, torn=(6, FIRST + 12)) as reading:
+        said = reading.until_failed()
+    assert "left record 6 of it in bronze" in said
+    assert ("gives sequence number" if left > 6 else "has no such record") in said
+    assert [] == reading.batches
 
 
 def test_packed_records_get_an_ordinal_each() -> None:
