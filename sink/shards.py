@@ -55,6 +55,11 @@ class ShardFacts:
     is_started: bool
 
 
+def is_shard(source: Source) -> bool:
+    """Return whether a source is a shard of a Kinesis stream."""
+    return source.topic_id.startswith(_STREAM_ID)
+
+
 def read_to_id(source: Source) -> str:
     """Return the `txn` id of the time up to which a shard is known to be read."""
     return f"{source.app_id}#read-to"
@@ -122,7 +127,7 @@ def sequence_entries(bronze: Sequence[pa.Table], targets: Mapping[Source, int]) 
             for name, part in zip(_sequence_ids(source), _split(_sequence_number(bronze, source, last)), strict=True)
         ]
         for source, last in targets.items()
-        if source.topic_id.startswith(_STREAM_ID)
+        if is_shard(source)
     }
 
 

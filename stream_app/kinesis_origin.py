@@ -15,14 +15,16 @@ from sink.shards import begun
 from stream_app.batches import PositionKeeper
 from stream_app.broker import Topic
 from stream_app.generations import recreated, require_known_topic
-from stream_app.kinesis_transport import Consumer, Share, Transport
+from stream_app.kinesis_transport import NOTE_IDLE_MS, Consumer, Share, Transport
 from stream_app.patience import Patience
 
 
 class KinesisOrigin:
     """A stream of Kinesis, its shards shared among workers by static shares."""
 
-    def __init__(self, stream: Stream, topic_id: str, share: Share, lake: Lake) -> None:
+    def __init__(
+        self, stream: Stream, topic_id: str, share: Share, lake: Lake, *, note_idle_ms: int = NOTE_IDLE_MS
+    ) -> None:
         """Read a stream into a lake.
 
         Args:
@@ -30,10 +32,12 @@ class KinesisOrigin:
             topic_id: as the stream described itself just now.
             share: which of its shards to read.
             lake: whose silver table says how far shards are.
+            note_idle_ms: how often the lake is told that an idle shard is read.
         """
         self._stream = stream
         self._share = share
         self._lake = lake
+        self._note_idle_ms = note_idle_ms
         self.topic = stream.name
         self.topic_id = topic_id
 
@@ -80,6 +84,7 @@ class KinesisOrigin:
             lake=self._lake,
             keeper=keeper,
             require_same=self.require_same,
+            note_idle_ms=self._note_idle_ms,
         )
 
     def has_reached_ends(self, consumer: Consumer, ends: Mapping[TP, tuple[int, int]]) -> bool:

@@ -42,7 +42,8 @@ _LOOK_S: Final = 1.0
 """Between two looks at the lake for parents' ends, while a shard waits for one."""
 _LIST_S: Final = 30.0
 _CALLS: Final = 4
-_NOTE_IDLE_MS: Final = 3_600_000
+NOTE_IDLE_MS: Final = 3_600_000
+"""Much less than the shortest retention, a day."""
 _JOIN_S: Final = 5.0
 _log = logging.getLogger(__name__)
 
@@ -413,7 +414,7 @@ class Transport(base.Transport):
         lake: Lake,
         keeper: PositionKeeper,
         require_same: Callable[[Callable[[], bool]], None],
-        note_idle_ms: int = _NOTE_IDLE_MS,
+        note_idle_ms: int,
     ) -> None:
         super().__init__([URL("kinesis://")], app)
         self.stream = stream

@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 from audit.verify import verify
+from kinesis import Stream
 from sink.faults import VARIABLE
 from sink.lake import Lake
 from tests.kinesis import Kinesalite
+from tests.kinesis.kinesalite import REGION
 from tests.kinesis.ledger import StreamLedger
 from tests.kinesis.workers import StreamWorkers, stream_workers_of
 from tests.ledger import events, positions
@@ -32,14 +34,21 @@ def ledger(kinesis: Kinesalite) -> StreamLedger:
     return StreamLedger(kinesis, kinesis.create("fault", SHARDS))
 
 
-def the_promise_holds(lake: Path, ledger: StreamLedger) -> None:
+def the_promise_holds(lake: Path, ledger: StreamLedger, kinesis: Kinesalite) -> None:
+    """What was acknowledged is in the lake, by the ledger's account and by `verify`'s, which reads the stream again."""
     ledger.agrees_with(lake)
-    assert () == verify(Lake.at(str(lake))).faults
+    stream = Stream(ledger.stream, REGION, kinesis.client)
+    assert () == verify(Lake.at(str(lake)), stream=stream).faults
 
 
 @pytest.mark.parametrize("step", [f"{moment} {table}" for table in TABLES for moment in ("before", "after")])
 def test_a_worker_killed_at_a_step_of_a_flush(
-    workers: StreamWorkers, ledger: StreamLedger, tmp_path: Path, dice: random.Random, step: str
+    workers: StreamWorkers,
+    ledger: StreamLedger,
+    kinesis: Kinesalite,
+    tmp_path: Path,
+    dice: random.Random,
+    step: str,
 ) -> None:
     lake = tmp_path / "lake"
     ledger.send(events(dice.randrange(500, 2000), bad_every=dice.choice([2, 7, 50])))
@@ -49,7 +58,7 @@ def test_a_worker_killed_at_a_step_of_a_flush(
     with ledger.trickle():
         assert -9 == doomed.exit_code()
     workers.catch_up(ledger.stream, lake)
-    the_promise_holds(lake, ledger)
+    the_promise_holds(lake, ledger, kinesis)
 
 
 def test_two_workers_one_killed_while_a_shard_is_split_and_two_are_merged(
@@ -74,7 +83,7 @@ def test_two_workers_one_killed_while_a_shard_is_split_and_two_are_merged(
     for worker in (pair[0], again):
         assert 0 == worker.stop()
     workers.catch_up(ledger.stream, lake)
-    the_promise_holds(lake, ledger)
+    the_promise_holds(lake, ledger, kinesis)
     ledger.order_of_arrival_keeps_parents_first(lake, 1, (4, 5))
     for parent in (2, 3):
         ledger.order_of_arrival_keeps_parents_first(lake, parent, (6,))
@@ -103,7 +112,7 @@ def test_a_zombie_that_wakes_after_its_share_went_to_another_stops_and_writes_no
     for worker in (other, heir):
         assert 0 == worker.stop()
     workers.catch_up(ledger.stream, lake)
-    the_promise_holds(lake, ledger)
+    the_promise_holds(lake, ledger, kinesis)
 
 
 def test_a_split_read_by_one_worker_from_its_backlog(
@@ -116,7 +125,7 @@ def test_a_split_read_by_one_worker_from_its_backlog(
     kinesis.split(ledger.stream, 4)
     ledger.send(events(600, first=1200))
     workers.catch_up(ledger.stream, lake)
-    the_promise_holds(lake, ledger)
+    the_promise_holds(lake, ledger, kinesis)
     ledger.order_of_arrival_keeps_parents_first(lake, 0, (4, 5))
     assert 0 == workers.catch_up(ledger.stream, lake).report["bronze"], "a second run has nothing left to do"
 
