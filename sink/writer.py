@@ -267,6 +267,12 @@ class LakeWriter:
 
         self._commit_entries("silver", entries)
 
+    def require_owned(self) -> None:
+        """Raise FenceLost if another writer claimed a source that this one still takes for its own."""
+        self._reload("silver")
+        if lost := [each for each in self._owned if not self._is_as_left(self._handles["silver"], "silver", each)]:
+            raise FenceLost(f"another writer claimed {_names(lost)}")
+
     def _is_as_left(self, handle: DeltaTable, name: str, source: Source) -> bool:
         owned = self._owned.get(source)
         return (

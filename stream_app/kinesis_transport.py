@@ -260,6 +260,10 @@ class Consumer(BatchConsumer):
 
     def _claim_and_read(self, startable: Mapping[TP, tuple[Shard, int | None]]) -> None:
         self.transport.require_same(self._closing.is_set)
+        # A worker that slept while its share went to another would take the children from that one, too.
+        self._wait_for(self._require_share())
+        if self._halted.is_set():
+            return
         self._claim_number += 1
         next_offsets: Mapping[TP, int] = (
             self._wait_for(self._keeper.claim(dict.fromkeys(startable, 0), self._claim_number)) or {}
@@ -292,6 +296,12 @@ class Consumer(BatchConsumer):
         self._wait_for(self._tell_faust_assigned())
         for tp in next_offsets:
             self._readers[tp].start()
+
+    async def _require_share(self) -> None:
+        try:
+            await self._keeper.in_lake(LakeWriter.require_owned)
+        except FenceLost:
+            raise self._fence_lost(self._readers) from None
 
     def _hand_over(self, tp: TP, fetched: list[Fetched], last_fetched: int, is_caught_up: bool) -> None:
         batches = [(tp, each) for each in fetched]

@@ -1,4 +1,4 @@
-"""`playlake stream` from a Kinesis API, as a user runs it: packed records, idle shards, a stream made again, wrong use."""
+"""`playlake stream` from a Kinesis API, as a user runs it: packed records, idle shards, a stream made again."""
 
 from __future__ import annotations
 

@@ -88,6 +88,9 @@ def test_notes_are_the_claimants_alone(tmp_path: Path) -> None:
     assert (5, 8) == (facts.read_to_ms, facts.ended_ms)
     add(second, 0, 2)
     assert {SHARD: 1} == second.flush().done
+    second.require_owned()
+    with pytest.raises(FenceLost, match=r"another writer claimed views\[3\]"):
+        first.require_owned()
 
 
 def test_a_stream_begins_once(tmp_path: Path) -> None:
