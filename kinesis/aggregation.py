@@ -17,6 +17,7 @@ from typing import Final
 
 MAGIC: Final = b"\xf3\x89\x9a\xc2"
 _DIGEST_BYTES: Final = 16
+_MOST_KEY_LETTERS: Final = 256
 _VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
 
 
@@ -41,7 +42,10 @@ def _records(message: bytes) -> list[tuple[str, bytes]]:
     records: list[bytes] = []
     for number, content in _fields(message):
         if number == 1:
-            keys.append(_bytes(content).decode())
+            key = _bytes(content).decode()
+            if len(key) > _MOST_KEY_LETTERS:  # one of a megabyte, named by each of many records, would fill the memory
+                raise ValueError("a partition key longer than Kinesis takes")
+            keys.append(key)
         elif number == 3:
             records.append(_bytes(content))
     return [_record(record, keys) for record in records]

@@ -429,6 +429,7 @@ class Worker:
             oldest_waiting_s=max(map(self._waiting_s, self._unacknowledged), default=0.0),
             buffer_bytes=self._pipeline.in_flight_bytes,
             refused=dict(self._refused),
+            behind_s={tuple(tp): s for tp, s in self._app.consumer.behind_s().items()} if self._claims else {},
             lag={(tp.topic, tp.partition): lag for tp in self._claims if (lag := self._lag(tp)) is not None},
         )
 

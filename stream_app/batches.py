@@ -171,6 +171,10 @@ class BatchConsumer(TablelessConsumer):
         """Return per Kafka partition that this worker reads the last offset fetched, or the one before its first."""
         raise NotImplementedError
 
+    def behind_s(self) -> dict[TP, float]:
+        """Return how far behind now what was fetched is, where the broker tells: Kinesis does, in seconds."""
+        return {}
+
     def claim_again(self, tps: Iterable[TP]) -> None:
         """Claim and read again Kafka partitions that lost their fence; an error where that can't be right."""
         raise NotImplementedError

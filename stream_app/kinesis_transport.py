@@ -26,13 +26,13 @@ from faust.types import TP
 from yarl import URL
 
 from kinesis import Shard, Stream
-from kinesis.client import shard_number
-from schemas.errors import BrokerUnavailable, FenceLost, OffsetsGone
+from schemas.errors import BrokerUnavailable, FenceLost
 from sink.lake import Lake, store_trouble
 from sink.positions import Source
 from sink.shards import ShardFacts, begun, begun_ids, end_id, last_record, read_to_id, shard_facts
 from sink.writer import LakeWriter
 from stream_app.batches import HANDED_OVER_BYTES, POLL_S, BatchConsumer, Fetched, PositionKeeper
+from stream_app.lineage import turn_of
 from stream_app.patience import Patience
 from stream_app.shards import ShardReader
 from stream_app.tableless import SilentProducer
@@ -218,45 +218,22 @@ class Consumer(BatchConsumer):
             return
         self._next_look = time.monotonic() + _LOOK_S
         silver = self._newest()
+        listed = {shard.shard_id for shard in self._listed}
         startable: dict[TP, tuple[Shard, int | None]] = {}
         for shard in waiting:
             facts = self._facts(silver, shard.number)
             if facts.ended_ms is not None:
                 self._ended.add(shard.number)
                 continue
-            is_ready, parents_ended_ms = self._ask_parents(silver, shard)
-            if is_ready:
-                known_to_ms = facts.read_to_ms if facts.read_to_ms is not None else parents_ended_ms
+            turn = turn_of(self._stream.name, shard, listed, self._begun[0], partial(self._facts, silver))
+            if turn.waits_for is None:
+                known_to_ms = facts.read_to_ms if facts.read_to_ms is not None else turn.known_to_ms
                 startable[TP(self._stream.name, shard.number)] = (shard, known_to_ms)
+            elif shard.number not in self._told_to_wait:
+                self._told_to_wait.add(shard.number)
+                _log.info("%s waits until %s is read to its end", shard.shard_id, turn.waits_for)
         if startable and not self._halted.is_set():
             self._claim_and_read(startable)
-
-    def _ask_parents(self, silver: DeltaTable, shard: Shard) -> tuple[bool, int | None]:
-        """Return whether a shard may be read as far as its parents go, and before when it has no record.
-
-        Raises:
-            OffsetsGone: a parent is gone from the stream, and the lake does not have all of it.
-        """
-        listed = {each.shard_id for each in self._listed}
-        is_ours_to_hold = shard.number > self._begun[0]
-        ended_ms = []
-        for parent in shard.parents:
-            facts = self._facts(silver, shard_number(parent))
-            if facts.ended_ms is not None:
-                ended_ms.append(facts.ended_ms)
-            elif parent in listed:
-                if shard.number not in self._told_to_wait:
-                    self._told_to_wait.add(shard.number)
-                    _log.info("%s waits until %s is read to its end", shard.shard_id, parent)
-                return False, None
-            elif is_ours_to_hold or facts.is_started:
-                done = "nothing" if facts.position is None else f"{facts.position + 1:,} records"
-                raise OffsetsGone(
-                    f"{self._stream.name} {parent}: the lake has {done} of it and had not read it to its end, and the "
-                    f"stream no longer has it: its records expired before they were read. Its child {shard.shard_id} "
-                    "was not begun. Start a new lake with --lake"
-                )
-        return True, max(ended_ms) if is_ours_to_hold and ended_ms else None
 
     def _claim_and_read(self, startable: Mapping[TP, tuple[Shard, int | None]]) -> None:
         self.transport.require_same(self._closing.is_set)
@@ -383,6 +360,12 @@ class Consumer(BatchConsumer):
     def last_fetched(self) -> dict[TP, int]:
         """Return per shard that this worker reads the last ordinal fetched, or the one before its first."""
         return {tp: reader.last_fetched for tp, reader in list(self._readers.items())}
+
+    def behind_s(self) -> dict[TP, float]:
+        """Return per shard that this worker reads how far behind now what was fetched is, once anything was."""
+        now_ms = time.time_ns() // 1_000_000
+        known = ((tp, reader.known_to_ms) for tp, reader in list(self._readers.items()))
+        return {tp: max(0, now_ms - known_to_ms) / 1000 for tp, known_to_ms in known if known_to_ms is not None}
 
     def assignment(self) -> set[TP]:
         """Return the shards that this worker reads."""

@@ -20,6 +20,7 @@ from stream_app.kinesis_origin import KinesisOrigin
 from stream_app.kinesis_transport import Share
 from stream_app.pipeline import Limits
 from tests.broker import wait_until
+from tests.broker.kafka import free_ports
 from tests.kinesis import Kinesalite
 from tests.kinesis.kinesalite import REGION
 from tests.kinesis.ledger import StreamLedger
@@ -27,6 +28,7 @@ from tests.kinesis.workers import StreamWorkers, stream_workers_of
 from tests.ledger import events, rows_in, table_rows
 from tests.records import event_bytes
 from tests.unit.test_aggregation import packed
+from tests.web import Web
 from tests.workers import playlake
 
 
@@ -97,8 +99,12 @@ def test_a_stream_made_again_under_its_name_is_another_one(
     name, lake = kinesis.create("again"), tmp_path / "lake"
     first = StreamLedger(kinesis, name)
     first.send(events(50))
-    worker = workers.start(name, lake)
+    [port] = free_ports(1)
+    worker = workers.start(name, lake, "--web-port", str(port))
     worker.until(lambda: rows_in(lake, "silver") > 0, "the first stream's rows")
+    behind_s = Web(port).metric("playlake_kinesis_behind_seconds", stream=name, shard="0")
+    assert behind_s is not None
+    assert 0 <= behind_s < 30
     kinesis.client.delete_stream(StreamName=name)
     wait_until(lambda: name not in kinesis.client.list_streams()["StreamNames"], "the stream is gone", 10)
     kinesis.client.create_stream(StreamName=name, ShardCount=1)

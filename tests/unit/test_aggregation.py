@@ -42,5 +42,10 @@ def test_a_broken_one_is_a_record_as_it_is() -> None:
     assert unpack(MAGIC) is None
 
 
+def test_a_key_longer_than_kinesis_takes_makes_no_packed_record() -> None:
+    assert unpack(packed([("k" * 256, b"")])) is not None
+    assert unpack(packed([("k" * 257, b"")])) is None
+
+
 def test_a_record_that_names_no_key_of_the_table_is_no_packed_one() -> None:
     assert unpack(sealed(b"\x1a\x04\x08\x05\x1a\x00")) is None
