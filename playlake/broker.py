@@ -55,6 +55,8 @@ def client_options(broker: str, kafka_options: Iterable[str] = ()) -> dict[str, 
     Raises:
         ConfigError: neither of these forms.
     """
+    if is_kinesis(broker):
+        raise ConfigError(f"--broker {broker!r} is a Kinesis stream, and this verb asks Kafka only: leave --broker out")
     servers = broker.removeprefix("kafka://").rstrip("/")
     if not broker.startswith("kafka://") or _SERVERS.fullmatch(servers) is None:
         raise ConfigError(

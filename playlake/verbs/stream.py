@@ -45,7 +45,7 @@ class Settings(VerbSettings):
     worker: str = Field("1/1", description="which share of a Kinesis stream's shards to read, such as 2/4")
     lake: str = Field(description="folder or s3://bucket/prefix; made when it isn't there")
     allowed_latency: Duration = Field(10.0, description="a row waits at most this long for its flush, such as 10s")
-    until_caught_up: bool = Field(False, description="stop once the end offsets seen at the start are in the lake")
+    until_caught_up: bool = Field(False, description="stop once all that was there at the start is in the lake")
     wait: bool = Field(False, description="wait for a broker, a topic or a store that isn't there yet")
     accept_new_topic: bool = Field(
         False, description="the topic was deleted and made again: read the new one too, from its beginning"

@@ -134,4 +134,7 @@ def test_wrong_use_is_one_line(kinesis: Kinesalite, tmp_path: Path) -> None:
         done = playlake("stream", "--lake", lake, *arguments, env=kinesis.env)
         assert (2, 1) == (done.returncode, len(done.stderr.splitlines())), done.stderr
         assert said in done.stderr
+    done = playlake("status", "--lake", lake, "--broker", address, env=kinesis.env)
+    assert (2, 1) == (done.returncode, len(done.stderr.splitlines()))
+    assert "this verb asks Kafka only" in done.stderr
     assert not (tmp_path / "lake").exists()
