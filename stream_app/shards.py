@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final, Protocol
 
 import numpy as np
@@ -166,30 +167,41 @@ class ShardReader:
             if not self._has_room():
                 self._stopping.wait(POLL_S)
                 continue
-            with self._calls:
-                if iterator is None:
-                    iterator = self._patiently(self._new_iterator)
-                    must_prove = self._sequence_number is not None
-                    if not must_prove and self.known_to_ms is not None:
-                        self._require_nothing_expired(None)
-                asked_ms, asked = time.time_ns() // 1_000_000, time.monotonic()
-                try:
-                    answer = self._patiently(lambda at=iterator: self._stream.get(at))  # type: ignore[misc]
-                except IteratorExpired:
-                    _log.info("%s: the iterator expired, asking for another one", self._shard.shard_id)
-                    iterator = None
-                    continue
+            if iterator is None:
+                iterator = self._patiently(self._new_iterator)
+                must_prove = self._sequence_number is not None
+                if not must_prove and self.known_to_ms is not None:
+                    self._require_nothing_expired(None)
+            asked_ms, asked = time.time_ns() // 1_000_000, time.monotonic()
+            try:
+                answer = self._patiently(partial(self._get_with_permit, iterator))
+            except IteratorExpired:
+                _log.info("%s: the iterator expired, asking for another one", self._shard.shard_id)
+                iterator = None
+                continue
+            try:
                 if must_prove and (answer.records or answer.behind_ms == 0 or answer.next_iterator is None):
                     answer = self._without_last_done(answer)
                     must_prove = False
                 iterator = answer.next_iterator
                 self._note_times(answer, asked_ms)
                 yield answer
+            finally:
+                self._calls.release()
             if iterator is None:
                 self.has_ended = True
                 return
             pause_s = _PAUSE_S if answer.records else _IDLE_PAUSE_S
             self._stopping.wait(max(0.0, asked + pause_s - time.monotonic()))
+
+    def _get_with_permit(self, iterator: str) -> Answer:
+        """Return an answer with a permit held; none is held while Kinesis refuses, so that other shards go on."""
+        self._calls.acquire()
+        try:
+            return self._stream.get(iterator)
+        except BaseException:
+            self._calls.release()
+            raise
 
     def _new_iterator(self) -> str:
         return self._stream.iterator(self._shard.shard_id, at=self._sequence_number)

@@ -26,7 +26,7 @@ HOUR_MS = 3_600_000
 class Reading:
     """A reader with what it handed over."""
 
-    def __init__(self, shard: ShardInMemory, **more: Any) -> None:
+    def __init__(self, shard: ShardInMemory, calls: threading.Semaphore | None = None, **more: Any) -> None:
         self.stopping = threading.Event()
         self.ended = threading.Event()
         self.failure: BaseException | None = None
@@ -43,7 +43,7 @@ class Reading:
             **{"next_offset": 0, **nothing, **more},
             stopping=self.stopping,
             has_room=self._asked_for_room,
-            calls=threading.Semaphore(1),
+            calls=calls or threading.Semaphore(1),
             hand_over=lambda tp, fetched, last, is_caught_up: self.batches.extend(fetched),
             on_end=self.ended.set,
             on_failure=self._failed,
@@ -132,6 +132,14 @@ def test_an_iterator_that_expired_is_renewed_without_a_record_lost_or_twice() ->
 
 def test_throttling_is_waited_out() -> None:
     with Reading(filled(4, refuse=2)) as reading:
+        assert numbered(0, 4) == reading.until_caught_up().values
+
+
+def test_a_shard_that_is_refused_does_not_hold_up_another() -> None:
+    calls = threading.Semaphore(1)
+    refused = filled(4, refuse=1_000_000)
+    with Reading(refused, calls), Reading(filled(4), calls) as reading:
+        wait_until(lambda: refused.refuse < 1_000_000, "the first was refused", 10)
         assert numbered(0, 4) == reading.until_caught_up().values
 
 
