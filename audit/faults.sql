@@ -10,8 +10,8 @@ with judged as (
             case when silver > 1 then 'repeated_in_silver' end,
             case when quarantine > 1 then 'repeated_in_quarantine' end,
             case when silver > 0 and quarantine > 0 then 'in_silver_and_quarantine' end,
-            case when silver > 0 and bronze = 0 then 'silver_not_in_bronze' end,
-            case when quarantine > 0 and bronze = 0 then 'quarantine_not_in_bronze' end,
+            case when silver > 0 and bronze = 0 and not is_expired then 'silver_not_in_bronze' end,
+            case when quarantine > 0 and bronze = 0 and not is_expired then 'quarantine_not_in_bronze' end,
             case when silver > 0 and (done is null or kafka_offset > done) then 'silver_not_done' end
         ]) as kind
     from positions

@@ -1,6 +1,6 @@
--- grain:    one row per position that any of the three tables holds, with how often each holds it.
+-- grain:    one row per position that any of the three tables holds, or bronze held before it expired, with how often.
 -- purpose:  the one pass over all tables that the questions of `verify` share.
--- reads:    bronze, silver, quarantine, sources (source_id, topic, topic_id, kafka_partition, …)
+-- reads:    bronze, silver, quarantine, expired (ranges of bronze), sources (source_id, topic, topic_id, …)
 create or replace temp table positions as
 with held as (
     select topic, topic_id, kafka_partition, kafka_offset, 'b' as held_by from bronze
@@ -8,6 +8,8 @@ with held as (
     select topic, topic_id, kafka_partition, kafka_offset, 's' from silver
     union all
     select topic, topic_id, kafka_partition, kafka_offset, 'q' from quarantine
+    union all
+    select topic, topic_id, kafka_partition, unnest(range(first_offset, last_offset + 1)), 'x' from expired
 )
 
 select
@@ -15,7 +17,8 @@ select
     kafka_offset,
     count(*) filter (where held_by = 'b') as bronze,
     count(*) filter (where held_by = 's') as silver,
-    count(*) filter (where held_by = 'q') as quarantine
+    count(*) filter (where held_by = 'q') as quarantine,
+    bool_or(held_by = 'x') as is_expired
 from held
 join sources using (topic, topic_id, kafka_partition)
 group by all;

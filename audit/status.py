@@ -17,6 +17,7 @@ from audit.holes import end_offsets
 from audit.sources import sources_in_log, with_rowless
 from schemas.tables import TABLES
 from sink import positions
+from sink.expired import create_expired_view
 from sink.lake import Lake, store_trouble
 from sink.positions import Source
 from sink.scan import connect, create_view
@@ -112,9 +113,11 @@ def read_sizes(lake: Lake) -> Sizes:
     Raises:
         LakeNotFound, IncompatibleLake, StoreUnavailable: as `read_status`.
     """
-    handles = {name: lake.table(name) for name in TABLES}
+    handles = {name: lake.table(name) for name in lake.tables}
     statistics = {name: _file_statistics(handle) for name, handle in handles.items()}
-    return Sizes(_table_statuses(lake, handles, statistics), _null_partition_rows(statistics["silver"]))
+    events = lake.events
+    null_rows = _null_partition_rows(statistics[events.name], events.partition_by)
+    return Sizes(_table_statuses(lake, handles, statistics), null_rows)
 
 
 def read_status(lake: Lake, client_options: Mapping[str, Any] | None = None) -> Status:
@@ -139,7 +142,7 @@ def read_status(lake: Lake, client_options: Mapping[str, Any] | None = None) -> 
         tables=tables,
         newest_broker_time=_max(silver, "max.broker_timestamp"),
         newest_event_time=_max(silver, "max.event_timestamp"),
-        null_partition_rows=_null_partition_rows(silver),
+        null_partition_rows=_null_partition_rows(silver, TABLES["silver"].partition_by),
         reopened_dates=_reopened_dates(silver),
         quarantine_share=rows["quarantine"] / total if total else None,
         reasons=_reasons(lake, handles["quarantine"]) if rows["quarantine"] else (),
@@ -155,8 +158,8 @@ def _table_statuses(
     lake: Lake, handles: Mapping[str, DeltaTable], statistics: Mapping[str, pa.Table]
 ) -> tuple[TableStatus, ...]:
     """Return the lake's own tables, which were opened, and then the gold tables there are."""
-    own = [_table_status(name, handles[name], statistics[name]) for name in TABLES]
-    gold = [(name, lake.table(name)) for name in _gold_names(lake)]
+    own = [_table_status(name, handles[name], statistics[name]) for name in lake.tables]
+    gold = [(name, lake.table(name)) for name in _gold_names(lake)] if lake.is_own else []
     return (*own, *(_table_status(name, handle, _file_statistics(handle)) for name, handle in gold))
 
 
@@ -182,10 +185,11 @@ def _max(statistics: pa.Table, column: str) -> dt.datetime | None:
     return newest
 
 
-def _null_partition_rows(silver: pa.Table) -> int:
-    if "partition.event_date" not in silver.column_names or "num_records" not in silver.column_names:
+def _null_partition_rows(files: pa.Table, date_column: str) -> int:
+    date = f"partition.{date_column}"
+    if date not in files.column_names or "num_records" not in files.column_names:
         return 0
-    return pc.sum(silver.filter(pc.is_null(silver["partition.event_date"]))["num_records"]).as_py() or 0
+    return pc.sum(files.filter(pc.is_null(files[date]))["num_records"]).as_py() or 0
 
 
 def _reopened_dates(silver: pa.Table) -> tuple[dt.date, ...]:
@@ -227,6 +231,7 @@ def _sources(
         try:
             for name, handle in handles.items():
                 create_view(con, name, handle)
+            create_expired_view(con, lake)
             found = [Source(*row) for row in con.execute(_sql("sources")).fetchall()]
         except (duckdb.IOException, OSError) as error:
             raise store_trouble(lake.uri, error) from error

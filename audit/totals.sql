@@ -17,7 +17,8 @@ select
     coalesce(sum(bronze) filter (where sources.done is null or kafka_offset > sources.done), 0)::bigint
         as bronze_in_flight,
     coalesce(sum(quarantine) filter (where sources.done is null or kafka_offset > sources.done), 0)::bigint
-        as quarantine_in_flight
+        as quarantine_in_flight,
+    count(*) filter (where is_expired and bronze = 0) as expired
 from sources
 left join positions using (source_id)
 left join duplicates using (source_id)

@@ -19,6 +19,7 @@ from audit.shards import ReadableStream, faults_of_shards, faults_of_stream
 from audit.sources import with_rowless
 from schemas.errors import ConfigError
 from sink import positions
+from sink.expired import create_expired_view
 from sink.lake import Lake, store_trouble
 from sink.positions import Source
 from sink.scan import connect, create_view
@@ -76,9 +77,10 @@ class SourceTotals:
         first: first offset that the lake was to hold; None where nothing is known.
         done: last offset that is done; None before the first flush.
         bronze, silver, quarantine: rows.
-        done_positions: positions up to `done` that any table holds.
+        done_positions: positions up to `done` that any table holds, or bronze held before they expired.
         duplicates: of these, in bronze only because silver holds their event_id at another position.
         holes: offsets from `first` to `done` that no table holds.
+        expired: positions that bronze held until they expired.
         bronze_in_flight, quarantine_in_flight: rows beyond `done`: a flush is under way or was torn; no fault.
     """
 
@@ -93,6 +95,7 @@ class SourceTotals:
     holes: int
     bronze_in_flight: int
     quarantine_in_flight: int
+    expired: int
 
 
 @dataclass(frozen=True)
@@ -155,6 +158,7 @@ def verify(
             con.execute("set preserve_insertion_order = false")
             for name, handle in handles.items():
                 create_view(con, name, handle)
+            create_expired_view(con, lake)  # last: ranges are kept before rows go
             sources = _register_sources(con, handles["silver"])
             con.execute(_sql("positions"))
             totals = con.execute(_sql("totals")).fetchall()
@@ -223,7 +227,9 @@ def _ranges(con: duckdb.DuckDBPyConnection, sources: list[Source]) -> dict[Sourc
 
 
 def _totals(source: Source, row: tuple[Any, ...], hole_sizes: Mapping[Source, int]) -> SourceTotals:
-    _, first, done, bronze, silver, quarantine, done_positions, duplicates, bronze_ahead, quarantine_ahead = row
+    _, first, done, bronze, silver, quarantine, done_positions, duplicates, bronze_ahead, quarantine_ahead, expired = (
+        row
+    )
     return SourceTotals(
         source,
         first,
@@ -236,6 +242,7 @@ def _totals(source: Source, row: tuple[Any, ...], hole_sizes: Mapping[Source, in
         hole_sizes.get(source, 0),
         bronze_ahead,
         quarantine_ahead,
+        expired,
     )
 
 

@@ -1,11 +1,10 @@
-"""Compaction proper: small files of a lake partition become few large ones; then old files and long logs go.
+"""Compaction proper: small files of a lake partition become few large ones.
 
 Rows stay; the commits carry `dataChange: false`, so neither dedupe nor gold looks at what was only compacted.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -21,13 +20,10 @@ from deltalake.transaction import AddAction
 from compaction.delta_log import DataFile, live_files
 from compaction.merge import bins, merge_files
 from compaction.replace import replace_files
-from schemas.errors import LakeNotFound
-from schemas.tables import TABLES
+from sink.files import Then
 from sink.lake import Lake, store_trouble
 
 TARGET_FILE_BYTES: Final = 128 * 1000**2
-RETENTION: Final = dt.timedelta(days=7)
-"""Superseded files stay this long, so that readers and `--as-of` of the last week keep working."""
 MIN_SMALL_FILES: Final = 2
 CHECKPOINT_AFTER_COMMITS: Final = 10
 
@@ -40,7 +36,7 @@ class Candidate:
     """A lake partition that is worth compacting. `partition` None is the null partition.
 
     Attributes:
-        table: one of `TABLES`.
+        table: one of the lake's.
         partition: as ISO text.
         bins: its small files, at least two in each bin; a bin becomes one file.
     """
@@ -85,12 +81,12 @@ def candidates(table: str, files: Iterable[DataFile], target_file_bytes: int = T
     A file is small below half of the target: one that is nearly full is not written again for every late row. Bins are
     filled in the order in which the files were written.
     """
-    small: dict[str | None, list[DataFile]] = defaultdict(list)
+    small: dict[tuple[str | None, Then], list[DataFile]] = defaultdict(list)
     for file in files:
         if file.size < target_file_bytes / 2:
-            small[file.partition].append(file)
+            small[file.partition, file.then].append(file)
     found = []
-    for partition, group in sorted(small.items(), key=lambda item: item[0] or ""):
+    for (partition, _), group in sorted(small.items(), key=lambda item: (item[0][0] or "", str(item[0][1]))):
         worth_it = tuple(each for each in bins(group, target_file_bytes) if len(each) >= MIN_SMALL_FILES)
         if worth_it:
             found.append(Candidate(table, partition, worth_it))
@@ -98,9 +94,9 @@ def candidates(table: str, files: Iterable[DataFile], target_file_bytes: int = T
 
 
 def plan(lake: Lake, target_file_bytes: int = TARGET_FILE_BYTES) -> list[Candidate]:
-    """Return what a compaction would rewrite now, for bronze, silver and quarantine."""
+    """Return what a compaction would rewrite now, for each of the lake's tables but gold."""
     found = []
-    for name in TABLES:
+    for name in lake.tables:
         found += candidates(name, live_files(lake.table(name), lake.path(name)), target_file_bytes)
     return found
 
@@ -119,7 +115,7 @@ def compact(
 
     Args:
         lake: where.
-        table: one of `TABLES`.
+        table: one of the lake's.
         target_file_bytes: how large files should become.
         step: called with `before compact` and `after compact` around each commit: fault points of tests.
 
@@ -150,31 +146,6 @@ def compact(
             pool.shutdown(cancel_futures=True)
     _checkpoint(lake, table, handle)
     return Compacted(table, done, len(before), len(live_files(lake.table(table), root)), left)
-
-
-def vacuum(lake: Lake, tables: Iterable[str], retention: dt.timedelta = RETENTION, *, dry_run: bool = False) -> int:
-    """Delete files that no version of the last `retention` names, those of rejected commits included.
-
-    Tables that aren't there are skipped.
-
-    Returns:
-        How many files were deleted (or would be).
-
-    Raises:
-        StoreUnavailable: the store does not answer or refuses.
-    """
-    deleted = 0
-    for name in tables:
-        try:
-            handle = lake.table(name)
-        except LakeNotFound:
-            continue
-        hours = max(1, int(retention.total_seconds() // 3600))
-        try:
-            deleted += len(handle.vacuum(retention_hours=hours, dry_run=dry_run, full=True))
-        except (OSError, DeltaError) as error:
-            raise store_trouble(lake.path(name), error) from error
-    return deleted
 
 
 def _commit(lake: Lake, candidate: Candidate, merged: list[AddAction], step: Callable[[str], None]) -> bool:

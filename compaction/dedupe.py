@@ -125,7 +125,7 @@ def _plan(lake: Lake, handle: DeltaTable, dates: list[str], memory_limit: str) -
         con.execute(f"create temp table repeats as {files('compaction').joinpath('gold/_repeats.sql').read_text()}")
         position = ", ".join(field.name for field in POSITION)
         rows: pa.Table = con.sql(
-            f"select file, row from silver semi join repeats using ({position}, event_date)"  # noqa: S608
+            f"select _file, _row from silver semi join repeats using ({position}, event_date)"  # noqa: S608
         ).to_arrow_table()
     return Plan(rows, (Transaction(_TXN, handle.version()),)) if rows.num_rows else None
 

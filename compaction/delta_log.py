@@ -16,6 +16,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 from deltalake import DeltaTable
 
+from sink.files import Then
 from sink.lake import Lake, store_trouble
 
 _READERS: Final = 16
@@ -35,6 +36,7 @@ class DataFile:
         rows: number of rows; None where the log does not say (removed files).
         size: bytes.
         written_ms: when it was written, in milliseconds since 1970; 0 for removed files.
+        then: further lake partition columns and their values as text, where a table has more than one.
     """
 
     path: str
@@ -42,6 +44,7 @@ class DataFile:
     rows: int | None
     size: int
     written_ms: int = 0
+    then: Then = ()
 
 
 @dataclass(frozen=True)
@@ -89,18 +92,29 @@ def live_files(handle: DeltaTable, root: str) -> list[DataFile]:
     """
     columns = handle.metadata().partition_columns
     actions = pa.table(handle.get_add_actions(flatten=True))
-    partitions = actions[f"partition.{columns[0]}"].to_pylist() if columns else [None] * actions.num_rows
+    values = [actions[f"partition.{column}"].to_pylist() for column in columns] or [[None] * actions.num_rows]
     return [
-        DataFile(f"{root}/{unquote(path)}", None if value is None else str(value), rows, size, written_ms)
-        for path, value, rows, size, written_ms in zip(
+        DataFile(
+            f"{root}/{unquote(path)}",
+            _text(first),
+            rows,
+            size,
+            written_ms,
+            tuple((column, _text(value)) for column, value in zip(columns[1:], then, strict=True)),
+        )
+        for path, (first, *then), rows, size, written_ms in zip(
             actions["path"].to_pylist(),
-            partitions,
+            zip(*values, strict=True),
             actions["num_records"].to_pylist(),
             actions["size_bytes"].to_pylist(),
             actions["modification_time"].cast(pa.int64()).to_pylist(),
             strict=True,
         )
     ]
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
 
 
 def dates_of(files: Iterable[DataFile]) -> set[str]:

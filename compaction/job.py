@@ -6,20 +6,22 @@ have merged for nothing, and gold reads what is left. Tables that have manifests
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from compaction import gold_files
-from compaction.compact import RETENTION, TARGET_FILE_BYTES, compact, plan, vacuum
+from compaction.compact import TARGET_FILE_BYTES, compact, plan
 from compaction.dedupe import count_repeats, dedupe
 from compaction.gold import pending, refresh
 from compaction.manifests import refresh_manifests
-from compaction.repair import preview, repair
+from compaction.marks import why_not_repaired
+from compaction.repair import columns_to_add, preview, repair
 from compaction.repair_rules import RepairRules
+from compaction.retention import Retention, clean_up
 from compaction.workspace import MEMORY_LIMIT
-from schemas.tables import TABLES
 from sink.lake import Lake
 
 
@@ -49,9 +51,11 @@ def run(
     memory_limit: str = MEMORY_LIMIT,
     should_vacuum: bool = True,
     repair_rules: RepairRules | None = None,
+    implausible: bool = False,
+    retention: Retention | None = None,
     step: Callable[[str], None] | None = None,
 ) -> Iterator[Step]:
-    """Do the job once, yielding each step when it is done.
+    """Do the job once, yielding each step when it is done: of a table of somebody else's repair, compact, vacuum.
 
     Idempotent, and safe to stop at any point: every step leaves a lake that readers and the next run understand.
 
@@ -61,6 +65,8 @@ def run(
         memory_limit: DuckDB's, for dedupe and gold.
         should_vacuum: whether to look for files to delete, which lists every folder of the lake.
         repair_rules: where repair finds times; None: those that ship.
+        implausible: whether repair takes rows, too, whose date can't be right.
+        retention: how long replaced files and the log stay; None: a week.
         step: called with a name before and after each commit (`before repair`, `after gold` …): fault points of tests.
 
     Raises:
@@ -69,13 +75,15 @@ def run(
     """
     lake.require()
     step = step or _no_fault
-    yield run_repair(lake, repair_rules, step=step)
-    yield _timed("dedupe", lambda: _dedupe(lake, memory_limit, step))
+    yield run_repair(lake, repair_rules, implausible=implausible, is_required=False, step=step)
+    if lake.is_own:
+        yield _timed("dedupe", lambda: _dedupe(lake, memory_limit, step))
     yield _timed("compact", lambda: _compact(lake, target_file_bytes, step))
-    yield run_gold(lake, memory_limit=memory_limit, step=step)
-    refresh_manifests(lake, _all_tables())
+    if lake.is_own:
+        yield run_gold(lake, memory_limit=memory_limit, step=step)
+    refresh_manifests(lake, _all_tables(lake))
     if should_vacuum:
-        yield _timed("vacuum", lambda: _vacuum(lake, dry_run=False))
+        yield _timed("vacuum", lambda: _vacuum(lake, retention or Retention(), dry_run=False))
 
 
 def outlook(
@@ -84,6 +92,8 @@ def outlook(
     target_file_bytes: int = TARGET_FILE_BYTES,
     memory_limit: str = MEMORY_LIMIT,
     repair_rules: RepairRules | None = None,
+    implausible: bool = False,
+    retention: Retention | None = None,
 ) -> Iterator[Step]:
     """Yield what each step would do if it ran now, on its own; changes nothing.
 
@@ -91,19 +101,38 @@ def outlook(
         LakeNotFound, IncompatibleLake, StoreUnavailable: as `Lake.table`.
     """
     lake.require()
-    yield _timed("repair", lambda: _would_repair(lake, repair_rules))
-    yield _timed("dedupe", lambda: _would_dedupe(lake, memory_limit))
+    yield _timed("repair", lambda: _would_repair(lake, repair_rules, implausible))
+    if lake.is_own:
+        yield _timed("dedupe", lambda: _would_dedupe(lake, memory_limit))
     yield _timed("compact", lambda: _would_compact(lake, target_file_bytes))
-    yield _timed("gold", lambda: _would_refresh(lake))
-    yield _timed("vacuum", lambda: _vacuum(lake, dry_run=True))
+    if lake.is_own:
+        yield _timed("gold", lambda: _would_refresh(lake))
+    yield _timed("vacuum", lambda: _vacuum(lake, retention or Retention(), dry_run=True))
 
 
 def _no_fault(name: str) -> None: ...
 
 
-def run_repair(lake: Lake, rules: RepairRules | None = None, *, step: Callable[[str], None] | None = None) -> Step:
-    """Do the job's first step alone; raises what `compaction.repair.repair` does."""
-    return _timed("repair", lambda: _repair(lake, rules, step or _no_fault))
+def run_repair(
+    lake: Lake,
+    rules: RepairRules | None = None,
+    *,
+    implausible: bool = False,
+    is_required: bool = True,
+    step: Callable[[str], None] | None = None,
+) -> Step:
+    """Do the job's first step alone; raises what `compaction.repair.repair` does.
+
+    Args:
+        lake: where.
+        rules: where repair finds times; None: those that ship.
+        implausible: whether rows count, too, whose date can't be right.
+        is_required: whether a table whose rows must not be changed is an error, or left alone.
+        step: fault points, see `run`.
+    """
+    if not is_required and (refused := why_not_repaired(lake)) is not None:
+        return Step("repair", f"left alone, since {refused}", False, {"left_alone": refused, "total": 0}, 0.0)
+    return _timed("repair", lambda: _repair(lake, rules, implausible, step or _no_fault))
 
 
 def run_gold(
@@ -118,8 +147,8 @@ def run_gold(
 
 
 def versions(lake: Lake) -> dict[str, int]:
-    """Return the newest versions of the lake's own tables: what tells a job that nothing happened."""
-    return {name: lake.table(name).version() for name in TABLES}
+    """Return the newest versions of the lake's tables but gold: what tells a job that nothing happened."""
+    return {name: lake.table(name).version() for name in lake.tables}
 
 
 _Outcome = tuple[str, bool, dict[str, Any]]
@@ -131,8 +160,8 @@ def _timed(name: str, step: Callable[[], _Outcome]) -> Step:
     return Step(name, line, changed, detail, time.perf_counter() - started)
 
 
-def _repair(lake: Lake, rules: RepairRules | None, step: Callable[[str], None]) -> _Outcome:
-    done = repair(lake, rules, step=step)
+def _repair(lake: Lake, rules: RepairRules | None, implausible: bool, step: Callable[[str], None]) -> _Outcome:
+    done = repair(lake, rules, implausible=implausible, step=step)
     sources = ", ".join(f"{rows:,} from the {source}" for source, rows in sorted(done.rows.items()))
     stay = f"{_count(done.left, 'row')} in the null partition"
     dated = f"{_count(done.total, 'row')} got a date ({sources}) as repair {done.repair_id}"
@@ -140,8 +169,12 @@ def _repair(lake: Lake, rules: RepairRules | None, step: Callable[[str], None]) 
     return line, done.total > 0, asdict(done) | {"total": done.total}
 
 
-def _would_repair(lake: Lake, rules: RepairRules | None) -> _Outcome:
-    lines = preview(lake, rules)
+def _would_repair(lake: Lake, rules: RepairRules | None, implausible: bool) -> _Outcome:
+    refused = why_not_repaired(lake)
+    if refused is not None:
+        return f"would be left alone, since {refused}", False, {"left_alone": refused}
+    lines = preview(lake, rules, implausible=implausible)
+    added = columns_to_add(lake, implausible=implausible)
     by_source: dict[str | None, int] = {}
     for entry in lines:
         by_source[entry.event_date_source] = by_source.get(entry.event_date_source, 0) + entry.rows
@@ -149,7 +182,8 @@ def _would_repair(lake: Lake, rules: RepairRules | None) -> _Outcome:
     total = sum(by_source.values())
     sources = ", ".join(f"{rows:,} from the {source}" for source, rows in sorted(by_source.items(), key=str))
     line = f"{_count(total, 'row')} would get a date{f' ({sources})' if sources else ''}; {lost:,} would stay without"
-    return line, total > 0, {"rows": by_source, "total": total, "left": lost}
+    line += f"; the table would get the columns {', '.join(added)}" if total and added else ""
+    return line, total > 0, {"rows": by_source, "total": total, "left": lost, "columns_added": added if total else []}
 
 
 def _dedupe(lake: Lake, memory_limit: str, step: Callable[[str], None]) -> _Outcome:
@@ -164,7 +198,7 @@ def _would_dedupe(lake: Lake, memory_limit: str) -> _Outcome:
 
 
 def _compact(lake: Lake, target_file_bytes: int, step: Callable[[str], None]) -> _Outcome:
-    done = [compact(lake, name, target_file_bytes, step=step) for name in TABLES]
+    done = [compact(lake, name, target_file_bytes, step=step) for name in lake.tables]
     before, after = (sum(getattr(table, key) for table in done) for key in ("files_before", "files_after"))
     partitions = sum(table.partitions for table in done)
     left = sum(table.left for table in done)
@@ -204,15 +238,17 @@ def _would_refresh(lake: Lake) -> _Outcome:
     return line, bool(stale), {"stale": stale}
 
 
-def _vacuum(lake: Lake, *, dry_run: bool) -> _Outcome:
-    files = vacuum(lake, _all_tables(), dry_run=dry_run)
+def _vacuum(lake: Lake, retention: Retention, *, dry_run: bool) -> _Outcome:
+    deleted = clean_up(lake, _all_tables(lake), retention, dry_run=dry_run)
     verb = "would be deleted" if dry_run else "deleted"
-    line = f"{_count(files, 'file')} {verb} that no version of the last {RETENTION.days} days names"
-    return line, files > 0, {"files": files}
+    span = f"{retention.span / dt.timedelta(days=1):g} days"
+    line = f"{_count(deleted.files, 'file')} {verb} that no version of the last {span} names"
+    line += f"; {_count(deleted.log_files, 'file')} of logs" if deleted.log_files else ""
+    return line, deleted.files + deleted.log_files > 0, asdict(deleted)
 
 
-def _all_tables() -> list[str]:
-    return [*TABLES, *(f"gold/{name}" for name in gold_files.table_names())]
+def _all_tables(lake: Lake) -> list[str]:
+    return [*lake.tables, *(f"gold/{name}" for name in gold_files.table_names() if lake.is_own)]
 
 
 def _count(number: int, noun: str) -> str:

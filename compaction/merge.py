@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
 from compaction.delta_log import DataFile
-from schemas.tables import TABLES, TableSpec
-from sink.files import write_file
+from schemas.errors import IncompatibleLake
+from schemas.tables import TableSpec
+from sink.files import Then, write_file
 from sink.lake import Lake, store_trouble
 
 ROW_GROUP_ROWS: Final = 125_000
@@ -45,7 +46,7 @@ def merge_files(lake: Lake, table: str, schema: pa.Schema, files: Sequence[DataF
 
     Args:
         lake: where.
-        table: one of `TABLES`.
+        table: one of the lake's.
         schema: the table's, lake partition column included. Columns that a file lacks become null.
         files: of one lake partition, in the order in which their rows are to come (see `bins`); not empty.
 
@@ -56,23 +57,23 @@ def merge_files(lake: Lake, table: str, schema: pa.Schema, files: Sequence[DataF
         StoreUnavailable: the store does not give or take a file.
     """
     parts = (read_file(lake, table, schema, file) for file in files)
-    return write_rows(lake, table, files[0].partition, parts, changes_data=False)
+    return write_rows(lake, table, files[0].partition, parts, changes_data=False, then=files[0].then)
 
 
 def write_rows(
-    lake: Lake, table: str, partition: str | None, parts: Iterable[pa.Table], *, changes_data: bool
+    lake: Lake, table: str, partition: str | None, parts: Iterable[pa.Table], *, changes_data: bool, then: Then = ()
 ) -> AddAction:
     """Write one file of rows as `read_file` gives them, in runs of the table's order; at least one row.
 
     Raises:
         StoreUnavailable: the store does not give or take a file.
     """
-    spec = TABLES[table]
+    spec = lake.tables[table]
     if spec.sort_by:
         tables = _sorted(_runs(parts, SORTED_ROWS), spec.sort_by)
     else:
         tables = (run.unify_dictionaries() for run in _runs(parts, ROW_GROUP_ROWS))
-    return write_file(lake, table, partition, _row_groups(tables), changes_data=changes_data)
+    return write_file(lake, table, partition, _row_groups(tables), changes_data=changes_data, then=then)
 
 
 def read_file(lake: Lake, table: str, schema: pa.Schema, file: DataFile) -> pa.Table:
@@ -80,8 +81,9 @@ def read_file(lake: Lake, table: str, schema: pa.Schema, file: DataFile) -> pa.T
 
     Raises:
         StoreUnavailable: the store does not give the file.
+        IncompatibleLake: a value is finer or larger than the table's type.
     """
-    target = stored_schema(schema, TABLES[table])
+    target = stored_schema(schema, lake.tables[table])
     try:
         source: Any = pa.BufferReader(lake.filesystem().cat_file(file.path)) if lake.is_s3 else file.path
         metadata = pq.read_metadata(source)
@@ -90,13 +92,20 @@ def read_file(lake: Lake, table: str, schema: pa.Schema, file: DataFile) -> pa.T
             for column in map(metadata.schema.column, range(metadata.num_columns))
             if column.physical_type == "BYTE_ARRAY" and _has_dictionary(target, column.path)
         ]
-        rows = pq.ParquetFile(source, metadata=metadata, read_dictionary=as_dictionaries).read(use_threads=False)
+        rows = pq.ParquetFile(
+            source, metadata=metadata, read_dictionary=as_dictionaries, coerce_int96_timestamp_unit="us"
+        ).read(use_threads=False)
     except OSError as error:
         raise store_trouble(file.path, error) from error
-    columns = [
-        rows[field.name].cast(field.type) if field.name in rows.column_names else pa.nulls(len(rows), field.type)
-        for field in target
-    ]
+    columns = []
+    for field in target:
+        try:
+            column = rows[field.name].cast(field.type) if field.name in rows.column_names else None
+        except pa.ArrowInvalid as error:
+            raise IncompatibleLake(
+                f"{file.path} holds values of {field.name} that {field.type} can't keep ({error}); nothing was changed"
+            ) from error
+        columns.append(pa.nulls(len(rows), field.type) if column is None else column)
     return pa.table(columns, schema=target)
 
 
@@ -104,14 +113,14 @@ def stored_schema(schema: pa.Schema, spec: TableSpec) -> pa.Schema:
     """Return a table's schema as `read_file` has it."""
 
     def dictionaries(kind: pa.DataType) -> pa.DataType:
-        if pa.types.is_list(kind):
+        if pa.types.is_list(kind) and pa.types.is_string(kind.value_type):
             return pa.list_(kind.value_field.with_type(dictionaries(kind.value_type)))
         return pa.dictionary(pa.int32(), pa.string()) if pa.types.is_string(kind) else kind
 
     return pa.schema(
         field if field.name in spec.no_dictionary else field.with_type(dictionaries(field.type))
         for field in schema
-        if field.name != spec.partition_by
+        if field.name not in (spec.partition_by, *spec.then_by)
     )
 
 

@@ -10,7 +10,7 @@ import re
 import tomllib
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -97,8 +97,23 @@ def read_rules(path: Path) -> RepairRules:
         raise ConfigError(f"the repair rules {path} can't be read: {error}") from error
 
 
+def own_time_sql(column: str, plausible: Plausible) -> str:
+    """Return SQL as `time_sql` does, for the table's own event time in whichever form it is."""
+    label = column.replace("'", "''")
+    branches = " ".join(_branch("event_time", label, "own_text", form, plausible) for form in get_args(Form))
+    return f"case {branches} end"
+
+
+def implausible_sql(plausible: Plausible) -> str:
+    """Return SQL over `columns` of `repair.sql` for whether a row's date can't be right, and no repair gave it."""
+    return (
+        "((repair_id is null or starts_with(repair_id, 'held:')) and (cast(event_date_before as date) < "
+        f"cast({plausible.after_sql} as date) or cast(event_date_before as date) > cast(latest as date)))"
+    )
+
+
 def time_sql(source: Source, plausible: Plausible) -> str:
-    """Return SQL over `payload` of `repair.sql`, for null or a struct of `at` (timestamptz), `source`, `found_in`."""
+    """Return SQL over `unusable` of `repair.sql`, for null or a struct of `at` (timestamptz), `source`, `found_in`."""
     if source.broker:
         return (
             f"case when broker_timestamp between {plausible.after_sql} and ingest_timestamp + {plausible.ahead_sql} "
@@ -107,13 +122,13 @@ def time_sql(source: Source, plausible: Plausible) -> str:
     path = "$." + str(source.field)
     text = f"json_extract_string(document, '{path}')"
     if source.field == "event_ts":  # a row without a payload still has this one
-        text = f"coalesce({text}, cast(event_ts as varchar))"
-    branches = " ".join(_branch(str(source.field), text, form, plausible) for form in source.forms)
+        text = f"coalesce({text}, sent_text)"
+    branches = " ".join(_branch("payload", str(source.field), text, form, plausible) for form in source.forms)
     return f"case {branches} end"
 
 
-def _branch(field: str, text: str, form: Form, plausible: Plausible) -> str:
-    found = f"'source': 'payload', 'found_in': '{field} {'as ISO text' if form == 'iso' else f'in {form}'}'"
+def _branch(source: str, field: str, text: str, form: Form, plausible: Plausible) -> str:
+    found = f"'source': '{source}', 'found_in': '{field} {'as ISO text' if form == 'iso' else f'in {form}'}'"
     if form == "iso":
         value = f"try_cast({text} as timestamptz)"
         return (

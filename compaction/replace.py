@@ -39,7 +39,7 @@ def replace_files(
 
     Args:
         lake: where.
-        table: one of `TABLES`.
+        table: one of the lake's.
         removed: live files, as `live_files` gave them.
         added: files that are written and not in the table yet.
         changes_data: whether rows come, go or change; false for a compaction.
@@ -60,7 +60,13 @@ def replace_files(
     handle = lake.table(table)
     column = handle.metadata().partition_columns[0]
     actions: list[AddAction | RemoveAction] = [
-        RemoveAction(file.path.removeprefix(f"{root}/"), changes_data, now_ms, file.size, {column: file.partition})
+        RemoveAction(
+            file.path.removeprefix(f"{root}/"),
+            changes_data,
+            now_ms,
+            file.size,
+            {column: file.partition, **dict(file.then)},
+        )
         for file in removed
     ]
     actions += added

@@ -1,4 +1,4 @@
-"""Change or drop some rows of silver in one atomic commit, beside writers; prove first that nothing else changes.
+"""Change or drop some events in one atomic commit, beside writers; prove first that nothing else changes.
 
 Repair and dedupe are both: plan rows on a version, write the files that hold them anew, compare old and new files with
 the plan, commit if the old ones are still live. Why so: `docs/decisions/014-rewrites-replace-files.md`.
@@ -7,7 +7,7 @@ the plan, commit if the old ones are still live. Why so: `docs/decisions/014-rew
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,14 +23,14 @@ from compaction.merge import bins, read_file, stored_schema, write_rows
 from compaction.replace import replace_files
 from compaction.workspace import workspace
 from schemas.errors import CommitConflict, RewriteMismatch
-from schemas.tables import TABLES
+from sink.files import Then
 from sink.lake import Lake
-from sink.scan import create_view
+from sink.scan import create_view, duckdb_types, quoted
 
 REWRITE_KEY: Final = "playlake.rewrite"
 """Name in `commitInfo` under which a rewrite keeps its id."""
 
-_PLACE: Final = ("file", "row")
+_PLACE: Final = ("_file", "_row")
 _BIN_BYTES: Final = 64 * 1000**2
 _BINS_AT_ONCE: Final = 2
 _MAX_ATTEMPTS: Final = 12
@@ -41,8 +41,8 @@ class Plan:
     """The rows that one rewrite changes.
 
     Attributes:
-        rows: `file` and `row` as `sink.scan.create_view` gives them, and one column, of silver's name and type, for
-            each column to be set; without any, the rows are dropped. Not empty.
+        rows: `_file` and `_row` as `sink.scan.create_view` gives them, and one column, of the table's name and type,
+            for each column to be set; without any, the rows are dropped. Not empty.
         transactions: `txn` entries that the commit is to carry.
     """
 
@@ -61,7 +61,7 @@ class Rewritten:
 
     Attributes:
         rows: how many were changed or dropped.
-        version: silver's, that it made.
+        version: the table's, that it made.
         attempts: how often it was planned.
     """
 
@@ -83,7 +83,7 @@ def rewrite(
     Appends of others don't matter: their rows are the next run's.
 
     Args:
-        lake: whose silver table is rewritten.
+        lake: whose table of events is rewritten.
         make_plan: called with a handle; returns the plan on its version, or None when there is nothing to do.
         what: `repair` or `dedupe`, for `step`.
         rewrite_id: unique; kept in the commit.
@@ -97,8 +97,9 @@ def rewrite(
         RewriteMismatch: what was written is not what was planned; nothing was changed.
         StoreUnavailable: the store does not answer. The commit may have landed; running again is safe.
     """
+    table = lake.events.name
     for attempt in range(1, _MAX_ATTEMPTS + 1):
-        handle = lake.table("silver")
+        handle = lake.table(table)
         plan = make_plan(handle)
         if plan is None:
             return None
@@ -106,12 +107,12 @@ def rewrite(
         difference = _difference(lake, handle, plan, removed, added)
         if difference:
             raise RewriteMismatch(
-                f"{what} of {lake.path('silver')} wrote other rows than planned ({difference}); "
+                f"{what} of {lake.path(table)} wrote other rows than planned ({difference}); "
                 "nothing was changed; please report this"
             )
         version = replace_files(
             lake,
-            "silver",
+            table,
             removed,
             added,
             changes_data=True,
@@ -123,7 +124,7 @@ def rewrite(
             step(f"after {what}")
             return Rewritten(plan.rows.num_rows, version, attempt)
     raise CommitConflict(
-        f"{lake.path('silver')} was changed by others at each of {_MAX_ATTEMPTS} tries; nothing was changed: "
+        f"{lake.path(table)} was changed by others at each of {_MAX_ATTEMPTS} tries; nothing was changed: "
         "run it again when fewer jobs rewrite this lake"
     )
 
@@ -131,20 +132,23 @@ def rewrite(
 def _write(lake: Lake, handle: DeltaTable, plan: Plan) -> tuple[list[DataFile], list[AddAction]]:
     """Write the planned rows' files anew; return those and what takes their place."""
     planned = _by_file(plan.rows)
-    files = [file for file in live_files(handle, lake.path("silver")) if file.path in planned]
+    table = lake.events.name
+    files = [file for file in live_files(handle, lake.path(table)) if file.path in planned]
     schema = pa.schema(handle.schema().to_arrow())
 
-    by_partition: dict[str | None, list[DataFile]] = defaultdict(list)
+    by_partition: dict[tuple[str | None, Then], list[DataFile]] = defaultdict(list)
     for file in files:
-        by_partition[file.partition].append(file)
+        by_partition[file.partition, file.then].append(file)
 
-    def write_bin(files: Iterable[DataFile]) -> list[AddAction]:
+    def write_bin(files: Sequence[DataFile]) -> list[AddAction]:
         parts: dict[str | None, list[pa.Table]] = defaultdict(list)
         for file in files:
             for partition, rows in _changed(lake, schema, file, planned[file.path], plan.sets):
                 parts[partition].append(rows)
+        then = files[0].then
         return [
-            write_rows(lake, "silver", partition, parts.pop(partition), changes_data=True) for partition in list(parts)
+            write_rows(lake, table, partition, parts.pop(partition), changes_data=True, then=then)
+            for partition in list(parts)
         ]
 
     together = [each for group in by_partition.values() for each in bins(group, _BIN_BYTES)]
@@ -153,8 +157,8 @@ def _write(lake: Lake, handle: DeltaTable, plan: Plan) -> tuple[list[DataFile], 
 
 
 def _by_file(rows: pa.Table) -> dict[str, pa.Table]:
-    rows = rows.sort_by("file")
-    counts = rows["file"].value_counts().to_pylist()
+    rows = rows.sort_by("_file")
+    counts = rows["_file"].value_counts().to_pylist()
     starts = np.cumsum([0, *(each["counts"] for each in counts)]).tolist()
     return {each["values"]: rows.slice(start, each["counts"]) for each, start in zip(counts, starts[:-1], strict=True)}
 
@@ -163,19 +167,19 @@ def _changed(
     lake: Lake, schema: pa.Schema, file: DataFile, planned: pa.Table, sets: tuple[str, ...]
 ) -> Iterator[tuple[str | None, pa.Table]]:
     """Give a file's rows as the plan wants them, by lake partition."""
-    rows = read_file(lake, "silver", schema, file)
+    rows = read_file(lake, lake.events.name, schema, file)
     stays = np.ones(len(rows), bool)
-    stays[planned["row"].to_numpy()] = False
+    stays[planned["_row"].to_numpy()] = False
     if stays.any():
         yield file.partition, rows.filter(pa.array(stays))
     if not sets:
         return
-    moved = rows.take(planned["row"])
-    for field in stored_schema(schema, TABLES["silver"]):
+    moved = rows.take(planned["_row"])
+    for field in stored_schema(schema, lake.events):
         if field.name in sets:
             column = _as(planned[field.name], field.type)
             moved = moved.set_column(moved.schema.get_field_index(field.name), field, column)
-    by = TABLES["silver"].partition_by
+    by = lake.events.partition_by
     if by not in sets:
         yield file.partition, moved
         return
@@ -193,24 +197,23 @@ def _difference(lake: Lake, handle: DeltaTable, plan: Plan, removed: list[DataFi
 
     By count and by the sum of hashes over all columns of a row, so that order does not matter.
     """
-    names = [field.name for field in handle.schema().fields]
-    wanted = ", ".join(
-        f'case when plan.row is null then took."{name}" else plan."{name}" end'
-        if name in plan.sets
-        else f'took."{name}"'
-        for name in names
-    )
-    written = ", ".join(f'put."{name}"' for name in names)
-    stays = "" if plan.sets else "where plan.row is null"
+    stays = "" if plan.sets else "where plan._row is null"
     with workspace(lake) as con:
+        # As the table's types: a file's may differ (Spark's INT96), and so would the hashes of equal values.
+        types = duckdb_types(con, pa.schema(handle.schema().to_arrow()))
+        wanted = ", ".join(
+            f"cast({_planned(quoted(name)) if name in plan.sets else f'took.{quoted(name)}'} as {kind})"
+            for name, kind in types.items()
+        )
+        written = ", ".join(f"cast(put.{quoted(name)} as {kind})" for name, kind in types.items())
         con.register("plan", plan.rows)
         create_view(con, "took", handle, [file.path for file in removed], with_places=True)
-        create_view(con, "put", handle, [f"{lake.path('silver')}/{action.path}" for action in added])
+        create_view(con, "put", handle, [f"{lake.path(lake.events.name)}/{action.path}" for action in added])
         found: list[tuple[Any, ...]] = [
             con.execute(sql).fetchall()[0]
             for sql in (
-                "select count(*) from plan semi join took using (file, row)",
-                f"select count(*), sum(hash({wanted})) from took left join plan using (file, row) {stays}",  # noqa: S608
+                "select count(*) from plan semi join took using (_file, _row)",
+                f"select count(*), sum(hash({wanted})) from took left join plan using (_file, _row) {stays}",  # noqa: S608
                 f"select count(*), sum(hash({written})) from put",  # noqa: S608
             )
         ]
@@ -220,3 +223,7 @@ def _difference(lake: Lake, handle: DeltaTable, plan: Plan, removed: list[DataFi
     if expected[0] != held[0]:
         return f"{expected[0]} rows expected, {held[0]} written"
     return "" if expected == held else "rows differ"
+
+
+def _planned(column: str) -> str:
+    return f"case when plan._row is null then took.{column} else plan.{column} end"

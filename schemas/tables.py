@@ -95,6 +95,32 @@ QUARANTINE: Final = pa.schema(
 
 
 @dataclass(frozen=True)
+class RepairColumns:
+    """Which columns of a table of events repair reads and sets, beside the lake partition.
+
+    Attributes:
+        event_time: the event time.
+        raw: JSON text of the event as the client sent it; None where there is none.
+        sent: the payload's `event_ts` as a column, for rows without a payload; None where there is none.
+        broker_time: when the broker saw the record; None where that is not known.
+        ingest_time: when a worker saw it; None where that is not known.
+        is_source: whether the event time column is itself where a repair looks first. Not where a worker of ours wrote
+            it: what it holds there has passed the rules.
+        is_set: whether a repair sets the event time column; one of text or numbers is left as it was sent.
+        refused: why rows of this table may not be changed; None where they may.
+    """
+
+    event_time: str
+    raw: str | None
+    sent: str | None = None
+    broker_time: str | None = None
+    ingest_time: str | None = None
+    is_source: bool = False
+    is_set: bool = True
+    refused: str | None = None
+
+
+@dataclass(frozen=True)
 class TableSpec:
     """One Delta table of the lake.
 
@@ -108,6 +134,8 @@ class TableSpec:
         no_dictionary: columns of (nearly) unique values, for which a Parquet dictionary only costs.
         sort_by: column by which compaction orders rows, in runs, since queries filter on it; None keeps the order in
             which they came.
+        repair: for the table of events, what repair reads and sets.
+        then_by: further columns by which it is partitioned, after `partition_by`; none of ours has any.
     """
 
     name: str
@@ -117,6 +145,8 @@ class TableSpec:
     statistics: tuple[str, ...]
     no_dictionary: tuple[str, ...]
     sort_by: str | None = None
+    repair: RepairColumns | None = None
+    then_by: tuple[str, ...] = ()
 
 
 _POSITION_NAMES = tuple(field.name for field in POSITION)
@@ -141,6 +171,7 @@ TABLES: Final = {
             (*_POSITION_NAMES, "event_timestamp", "event_type", "broker_timestamp", "ingest_timestamp", "repair_id"),
             ("event_id", "raw_payload", "event_ts", "event_timestamp", "playhead_s", *_NEARLY_UNIQUE),
             sort_by="event_timestamp",
+            repair=RepairColumns("event_timestamp", "raw_payload", "event_ts", "broker_timestamp", "ingest_timestamp"),
         ),
         TableSpec(
             "quarantine",

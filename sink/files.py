@@ -8,10 +8,12 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import json
+import math
 import time
 import uuid
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Collection, Iterator
+from typing import Any, Final, TypeAlias
+from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +23,14 @@ from deltalake.transaction import AddAction
 from schemas.tables import TABLES, TableSpec
 from sink.lake import Lake
 
-_HIVE_NULL: Final = "__HIVE_DEFAULT_PARTITION__"
+HIVE_NULL: Final = "__HIVE_DEFAULT_PARTITION__"
+"""Value of a lake partition's folder whose column is null."""
+Then: TypeAlias = tuple[tuple[str, str | None], ...]
+"""Lake partition columns after the first and their values as text, None for null."""
+_PLAIN: Final = " !$&()+,;@"
+"""Beside letters and digits, what a folder's name holds as it is."""
+_LONGEST_TEXT: Final = 64
+"""Longer text is no minimum or maximum in the log: payloads would make it as large as the files."""
 _NO_DATE: Final = np.iinfo(np.int32).max
 
 
@@ -55,16 +64,23 @@ def write_files(lake: Lake, name: str, rows: pa.Table) -> list[AddAction]:
 
 
 def write_file(
-    lake: Lake, name: str, partition: str | None, row_groups: Iterator[pa.Table], *, changes_data: bool
+    lake: Lake,
+    name: str,
+    partition: str | None,
+    row_groups: Iterator[pa.Table],
+    *,
+    changes_data: bool,
+    then: Then = (),
 ) -> AddAction:
     """Write one large file of one lake partition, piece by piece; no reader sees it until a commit names it.
 
     Args:
         lake: where the table is; it exists.
-        name: one of `TABLES`.
+        name: one of the lake's tables.
         partition: the lake partition as ISO text; None is the null partition.
         row_groups: rows without the lake partition column, all of one schema; each becomes a row group. At least one.
         changes_data: whether the commit changes rows; false where it only moves them to other files.
+        then: further lake partition columns and their values.
 
     Returns:
         What a commit has to add.
@@ -72,13 +88,13 @@ def write_file(
     Raises:
         StoreUnavailable: the store does not take it.
     """
-    spec = TABLES[name]
-    path = _new_path(spec, partition)
+    spec = lake.tables[name]
+    path = _new_path(spec, partition, then)
     with lake.new_file(name, path) as file:
         statistics = _write_parquet(file, row_groups, spec)
         size = file.tell()
     now_ms = time.time_ns() // 1_000_000
-    return AddAction(path, size, {spec.partition_by: partition}, now_ms, changes_data, statistics)
+    return AddAction(path, size, {spec.partition_by: partition, **dict(then)}, now_ms, changes_data, statistics)
 
 
 def _by_lake_partition(rows: pa.Table, column: str) -> list[tuple[str | None, pa.Table]]:
@@ -96,8 +112,14 @@ def _text(day: int) -> str | None:
     return None if day == _NO_DATE else (dt.date(1970, 1, 1) + dt.timedelta(days=day)).isoformat()
 
 
-def _new_path(spec: TableSpec, partition: str | None) -> str:
-    return f"{spec.partition_by}={partition or _HIVE_NULL}/part-{uuid.uuid4()}.zstd.parquet"
+def folder(column: str, value: str | None) -> str:
+    """Return the name of a lake partition's folder, as Hive writes it."""
+    return f"{column}={HIVE_NULL if value is None else quote(value, safe=_PLAIN)}"
+
+
+def _new_path(spec: TableSpec, partition: str | None, then: Then = ()) -> str:
+    folders = (folder(column, value) for column, value in ((spec.partition_by, partition), *then))
+    return f"{'/'.join(folders)}/part-{uuid.uuid4()}.zstd.parquet"
 
 
 def _write_parquet(sink: Any, row_groups: Iterator[pa.Table], spec: TableSpec) -> str:
@@ -109,34 +131,53 @@ def _write_parquet(sink: Any, row_groups: Iterator[pa.Table], spec: TableSpec) -
         compression="zstd",
         compression_level=1,
         use_dictionary=[column for column in rows.column_names if column not in spec.no_dictionary],
-        column_encoding={"kafka_offset": "DELTA_BINARY_PACKED"},
+        column_encoding={"kafka_offset": "DELTA_BINARY_PACKED"} if "kafka_offset" in spec.no_dictionary else None,
         write_statistics=list(spec.statistics),
         store_schema=False,
     ) as writer:
         writer.write_table(rows, rows.num_rows)
         for rows in row_groups:
             writer.write_table(rows, rows.num_rows)
-    return _statistics(writer.writer.metadata)
+    return statistics(writer.writer.metadata, spec.statistics)
 
 
-def _statistics(metadata: pq.FileMetaData) -> str:
+def statistics(metadata: pq.FileMetaData, columns: Collection[str]) -> str:
+    """Return a Parquet file's statistics as the Delta log wants them: never a minimum or maximum that is not one.
+
+    Args:
+        metadata: the file's footer.
+        columns: top-level columns that may have statistics, where the footer has them.
+    """
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     minimum: dict[str, Any] = {}
     maximum: dict[str, Any] = {}
     nulls: dict[str, int] = {}
     for number in range(metadata.num_columns):
+        name = metadata.schema.column(number).path
         chunks = [group.column(number) for group in groups]
-        if all(chunk.is_stats_set for chunk in chunks):
-            name, found = chunks[0].path_in_schema, [chunk.statistics for chunk in chunks]
+        if name not in columns or not chunks or not all(chunk.is_stats_set for chunk in chunks):
+            continue
+        found = [chunk.statistics for chunk in chunks]
+        if all(each.has_null_count for each in found):
             nulls[name] = sum(each.null_count for each in found)
-            edges = [(each.min, each.max) for each in found if each.has_min_max]
-            # A row group of nulls only has no edges; one of values without edges says nothing about the file.
-            if edges and all(each.has_min_max or each.num_values == 0 for each in found):
-                minimum[name] = _json(min(low for low, _ in edges))
-                maximum[name] = _json(max(high for _, high in edges))
+        edges = [(each.min, each.max) for each in found if each.has_min_max]
+        # A row group of nulls only has no edges; one of values without edges says nothing about the file.
+        if edges and all(each.has_min_max or each.num_values == 0 for each in found):
+            low, high = _json(min(low for low, _ in edges)), _json(max(high for _, high in edges))
+            if low is not None and high is not None:
+                minimum[name], maximum[name] = low, high
     return json.dumps({"numRecords": metadata.num_rows, "minValues": minimum, "maxValues": maximum, "nullCount": nulls})
 
 
-def _json(value: Any) -> Any:
-    # To the microsecond, as the rows are: delta-rs cuts off at milliseconds, which makes a maximum too low.
-    return value.strftime("%Y-%m-%dT%H:%M:%S.%fZ") if isinstance(value, dt.datetime) else value
+def _json(value: Any) -> str | int | float | None:
+    """Return a minimum or maximum exactly as it is, or None where JSON or the log's readers could not."""
+    if isinstance(value, dt.datetime):
+        # To the microsecond, as the rows are: delta-rs cuts off at milliseconds, which makes a maximum too low.
+        return value.strftime("%Y-%m-%dT%H:%M:%S.%f") + ("Z" if value.tzinfo else "")
+    if isinstance(value, dt.date):
+        return value.isoformat()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, str):
+        return value if len(value) <= _LONGEST_TEXT else None
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -6,11 +6,12 @@ and never from the URI, so they can't reach a log by way of it.
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -23,7 +24,12 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from schemas.errors import ConfigError, IncompatibleLake, LakeNotFound, StoreUnavailable
 from schemas.tables import LAKE_FORMAT, TABLES, TableSpec
 
-_FORMAT_KEY: Final = "playlake.format"
+FORMAT_KEY: Final = "playlake.format"
+"""Name in a table's configuration of the format of the lake to which it belongs."""
+LOG_RETENTION_KEY: Final = "delta.logRetentionDuration"
+"""Name in a table's configuration of how long commits stay that no kept version needs."""
+LOG_RETENTION: Final = dt.timedelta(days=7)
+"""For new tables. Files replaced by a compaction stay as long, so older versions could not be read anyway."""
 _STORE_TIMEOUT_S: Final = 30
 """An S3 API that leaves a request without an answer for this long is away."""
 _GLOB = re.compile(r"[*?\[\]{}]")
@@ -38,9 +44,11 @@ class Lake:
 
     Attributes:
         uri: an absolute folder path, or `s3://bucket/prefix`; without a slash at its end.
+        tables: its tables by name; other than `TABLES` for one that no worker wrote (`compaction.foreign`).
     """
 
     uri: str
+    tables: Mapping[str, TableSpec] = field(default_factory=lambda: TABLES, repr=False, compare=False)
 
     @classmethod
     def at(cls, uri: str) -> Lake:
@@ -69,6 +77,16 @@ class Lake:
         return cls(str(Path(uri).expanduser().absolute()))
 
     @property
+    def is_own(self) -> bool:
+        """Whether workers of ours write it: it has all of `TABLES`, and gold."""
+        return self.tables is TABLES
+
+    @property
+    def events(self) -> TableSpec:
+        """The table that repair is about: silver, or the only one."""
+        return next(spec for spec in self.tables.values() if spec.repair is not None)
+
+    @property
     def is_s3(self) -> bool:
         """Whether the lake is on an S3 API."""
         return self.uri.startswith("s3://")
@@ -94,14 +112,14 @@ class Lake:
 
     def path(self, name: str) -> str:
         """Return the URI of a table: one of `TABLES`, or `gold/<name>`."""
-        return f"{self.uri}/{TABLES[name].path if name in TABLES else name}"
+        return f"{self.uri}/{self.tables[name].path if name in self.tables else name}"
 
     def put(self, name: str, files: Mapping[str, pa.Buffer]) -> None:
         """Write new files into a table's folder, those on S3 side by side.
 
         Args:
-            name: one of `TABLES`.
-            files: content by path below the table's folder, at most one folder deep.
+            name: one of its tables.
+            files: content by path below the table's folder.
 
         Raises:
             StoreUnavailable: the store did not take all of them, or the table's folder is gone.
@@ -112,7 +130,8 @@ class Lake:
                 self._upload({f"{place}/{path}": data for path, data in files.items()})
             else:
                 for path, data in files.items():
-                    _write_new(Path(place, path), data)
+                    with _new_local_file(Path(place), path) as file:
+                        file.write(data)
         except OSError as error:
             raise store_trouble(place, error) from error
 
@@ -121,8 +140,8 @@ class Lake:
         """Write one large file into a table's folder, piece by piece; whatever fails leaves none.
 
         Args:
-            name: one of `TABLES`.
-            path: below the table's folder, at most one folder deep; nothing is there yet.
+            name: one of its tables.
+            path: below the table's folder; nothing is there yet.
 
         Raises:
             StoreUnavailable: the store does not take it.
@@ -133,7 +152,7 @@ class Lake:
                 with _discarded_on_failure(_s3_filesystem(max_attempts=3).open(place, "wb")) as file:
                     yield file
             else:
-                with _removed_on_failure(Path(place)) as file:
+                with _new_local_file(Path(self.path(name)), path) as file:
                     yield file
         except OSError as error:
             raise store_trouble(place, error) from error
@@ -218,11 +237,11 @@ class Lake:
 
     def require(self) -> None:
         """Raise `LakeNotFound` or `IncompatibleLake` unless this is a lake with all its tables."""
-        for name in TABLES:
+        for name in self.tables:
             self.table(name)
 
     def _check_format(self, handle: DeltaTable, path: str) -> None:
-        found = handle.metadata().configuration.get(_FORMAT_KEY)
+        found = handle.metadata().configuration.get(FORMAT_KEY)
         if found is not None and found != str(LAKE_FORMAT):
             raise IncompatibleLake(
                 f"{path} has lake format {found}, this playlake writes format {LAKE_FORMAT}: "
@@ -231,7 +250,7 @@ class Lake:
 
     def gold_configuration(self) -> dict[str, str]:
         """Return the table configuration that marks a gold table as this format's."""
-        return {_FORMAT_KEY: str(LAKE_FORMAT)}
+        return {FORMAT_KEY: str(LAKE_FORMAT), LOG_RETENTION_KEY: interval(LOG_RETENTION)}
 
 
 def data_files(handle: DeltaTable) -> list[str]:
@@ -242,6 +261,18 @@ def data_files(handle: DeltaTable) -> list[str]:
     """
     uris = handle.file_uris()
     return uris if handle.table_uri.startswith("s3://") else [unquote(uri).removeprefix("file://") for uri in uris]
+
+
+def interval(span: dt.timedelta) -> str:
+    """Return a time span, to the hour and not less, as a Delta table's configuration writes it."""
+    hours = max(1, -(-span // dt.timedelta(hours=1)))
+    return f"interval {hours // 24} days" if hours % 24 == 0 else f"interval {hours} hours"
+
+
+def modified_s(info: Mapping[str, Any]) -> float:
+    """Return when a file was written, in seconds since 1970, from what fsspec lists of it."""
+    modified = info.get("mtime") or info.get("LastModified") or 0
+    return modified.timestamp() if isinstance(modified, dt.datetime) else float(modified)
 
 
 def empty_table(name: str) -> pa.Table:
@@ -260,19 +291,17 @@ def store_trouble(place: str, error: Exception) -> StoreUnavailable:
     return StoreUnavailable(f"the store does not serve {place}: {causes}")
 
 
-def _write_new(path: Path, data: pa.Buffer) -> None:
-    with _removed_on_failure(path) as file:
-        file.write(data)
-
-
 @contextmanager
-def _removed_on_failure(path: Path) -> Iterator[BinaryIO]:
-    path.parent.mkdir(exist_ok=True)
+def _new_local_file(table: Path, path: str) -> Iterator[BinaryIO]:
+    """Open a new file below a table's folder, which has to be there; whatever fails leaves none."""
+    for folder in reversed(Path(path).parents[:-1]):
+        (table / folder).mkdir(exist_ok=True)
+    place = table / path
     try:
-        with path.open("xb") as file:
+        with place.open("xb") as file:
             yield file
     except BaseException:
-        path.unlink(missing_ok=True)
+        place.unlink(missing_ok=True)
         raise
 
 
@@ -313,9 +342,10 @@ def _causes(error: Exception) -> str:
 
 def _configuration(spec: TableSpec) -> dict[str, str]:
     return {
-        _FORMAT_KEY: str(LAKE_FORMAT),
+        FORMAT_KEY: str(LAKE_FORMAT),
         "delta.dataSkippingStatsColumns": ",".join(spec.statistics),
         "delta.checkpointInterval": "100",
+        LOG_RETENTION_KEY: interval(LOG_RETENTION),
     }
 
 

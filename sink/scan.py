@@ -44,7 +44,7 @@ def create_view(
     """Create or replace `view` (a name, or `schema.name`) over the table at the handle's version.
 
     Partition columns come from the Delta schema with their types, also where only the null partition is there (DuckDB
-    would infer VARCHAR). Columns that older files lack read as null. A table without files is a view of no rows with
+    would infer VARCHAR). Columns that files lack read as null. A table without files is a view of no rows with
     the right columns.
 
     Args:
@@ -52,32 +52,36 @@ def create_view(
         view: trusted name, not user input.
         handle: fixes the version that the view shows.
         files: only these of the table's files (paths as `data_files` gives them); None is all of them.
-        with_places: two more columns say where a row is: `file` (its path) and `row` (its number there, from 0).
+        with_places: two more columns say where a row is: `_file` (its path) and `_row` (its number there, from 0).
     """
     schema = pa.schema(handle.schema().to_arrow())
     paths = data_files(handle) if files is None else files
-    columns = ", ".join(_quote(name) for name in schema.names)
+    kinds = duckdb_types(con, schema)
+    places = ", _file, _row" if with_places else ""
+    nothing = "select " + ", ".join(f"cast(null as {kind}) as {quoted(name)}" for name, kind in kinds.items())
+    nothing += (
+        ", cast(null as varchar) as _file, cast(null as bigint) as _row where false" if with_places else " where false"
+    )
+    columns = ", ".join(quoted(name) for name in schema.names) + places
     if not paths:
-        types = ", ".join(f"cast(null as {kind}) as {_quote(name)}" for name, kind in duckdb_types(con, schema).items())
-        if with_places:
-            types += ", cast(null as varchar) as file, cast(null as bigint) as row"
-        con.execute(f"create or replace view {view} as select {types} where false")
+        con.execute(f"create or replace view {view} as {nothing}")
         return
     partition_columns = handle.metadata().partition_columns
-    hive_types = ", ".join(
-        f"{_quote(name)}: {kind}" for name, kind in duckdb_types(con, schema).items() if name in partition_columns
-    )
-    hive = (
+    hive_types = ", ".join(f"{quoted(name)}: {kind}" for name, kind in kinds.items() if name in partition_columns)
+    options = (
         f"hive_partitioning = true, hive_types = {{{hive_types}}}" if partition_columns else "hive_partitioning = false"
     )
-    file_list = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
     if with_places:
-        columns += ", filename as file, file_row_number as row"
-        hive += ", filename = true, file_row_number = true"
-    con.execute(
-        f"create or replace view {view} as select {columns} "  # noqa: S608
-        f"from read_parquet([{file_list}], union_by_name = true, {hive})"
-    )
+        options += ", filename = '_file', file_row_number = true"
+    file_list = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+    rows = f"read_parquet([{file_list}], union_by_name = true, {options})"
+    if with_places:
+        rows = f"(select *, file_row_number as _row from {rows})"  # noqa: S608
+    try:
+        con.execute(f"create or replace view {view} as select {columns} from {rows}")  # noqa: S608
+    except duckdb.BinderException:  # a column that was added to the table, and that none of these files has
+        rows = f"({nothing} union all by name select * from {rows})"  # noqa: S608
+        con.execute(f"create or replace view {view} as select {columns} from {rows}")  # noqa: S608
 
 
 def duckdb_types(con: duckdb.DuckDBPyConnection, schema: pa.Schema) -> dict[str, str]:
@@ -89,5 +93,6 @@ def duckdb_types(con: duckdb.DuckDBPyConnection, schema: pa.Schema) -> dict[str,
         con.unregister("__schema_probe")
 
 
-def _quote(name: str) -> str:
+def quoted(name: str) -> str:
+    """Return a name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'

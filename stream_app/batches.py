@@ -82,6 +82,7 @@ class BatchConsumer(TablelessConsumer):
         self._ends_heard: dict[TP, int] = {}
         self._handed_over: asyncio.Queue[tuple[TP, Fetched]] = asyncio.Queue()
         self._waiting_bytes = 0
+        self._has_room = threading.Event()
 
     def _fail(self, error: BaseException) -> None:
         if not self._app_loop.is_closed():
@@ -104,6 +105,8 @@ class BatchConsumer(TablelessConsumer):
         except TimeoutError:
             return {}
         self._waiting_bytes -= fetched.records.nbytes
+        if self._waiting_bytes < HANDED_OVER_BYTES:
+            self._has_room.set()
         return {tp: [fetched]}
 
     def _to_message(self, tp: TP, record: Fetched) -> ConsumerMessage:

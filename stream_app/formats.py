@@ -86,18 +86,17 @@ def _times(records: pa.Table) -> dict[str, pa.ChunkedArray]:
 
 def _decode_utf8(value: pa.BinaryArray) -> pa.StringArray:
     """Return the bytes as text without a copy, null where they are no UTF-8."""
-    _, offset_bytes, data = value.buffers()
     text = value.view(pa.string())
-    if data is None:
-        return text
-    offsets = np.frombuffer(offset_bytes, np.int32)[value.offset : value.offset + len(value) + 1]
-    window = np.frombuffer(data, np.uint8)[offsets[0] : offsets[-1]]
-    beyond_ascii = np.flatnonzero(window.view(np.int8) < 0) + offsets[0]
-    rows = np.unique(np.searchsorted(offsets, beyond_ascii, side="right") - 1)
+    is_ascii = pc.string_is_ascii(text).fill_null(True)
     is_bad = np.zeros(len(value), bool)
-    for row in rows.tolist():
+    for row in np.flatnonzero(~is_ascii.to_numpy(zero_copy_only=False)).tolist():
         try:
             value[row].as_py().decode()
         except UnicodeDecodeError:
             is_bad[row] = True
-    return pc.if_else(pa.array(is_bad), pa.scalar(None, pa.string()), text) if is_bad.any() else text
+    if not is_bad.any():
+        return text
+    is_text = np.zeros(value.offset + len(value), bool)
+    is_text[value.offset :] = ~is_bad & value.is_valid().to_numpy(zero_copy_only=False)
+    _, offsets, data = value.buffers()
+    return pa.StringArray.from_buffers(len(value), offsets, data, pa.array(is_text).buffers()[1], offset=value.offset)

@@ -319,7 +319,9 @@ class Pipeline:
                 self._buffered_bytes += item.records.nbytes
                 if flush_at is None:
                     flush_at = item.submitted_at + self._limits.allowed_latency_s
-                if self._buffered_bytes >= self._flush_bytes or time.monotonic() >= flush_at:
+                # What waits is as old: it joins this flush. One flush a chunk would never catch up with a slow store.
+                is_due = time.monotonic() >= flush_at and self._outbox.empty()
+                if self._buffered_bytes >= self._flush_bytes or is_due:
                     self._flush()
             if self._buffered_bytes == 0:
                 flush_at = None

@@ -98,7 +98,9 @@ class Processor:
         Raises:
             RuleBroken: a record broke a rule whose action is `fail`.
         """
-        ids = schema_ids(records["value"].combine_chunks())
+        value = records["value"].combine_chunks()
+        records = records.set_column(records.schema.get_field_index("value"), "value", value)
+        ids = schema_ids(value)
         judged = self._execute("process", records, ids, schemas)
         columns = {name: judged[name] for name in judged.column_names}
         columns |= self._titles(columns["title_row"]) | self._regions(columns["country_row"])

@@ -14,7 +14,8 @@ since a message's value holds an Arrow table of records. What shaped it:
   its former claim and still waits in a queue must not follow: each batch carries the number of its claim.
 - A client lets one thread in at a time, and one that polls hardly ever lets go: only the polling thread touches it, and
   what others want of it (commits, seeks) waits in a queue; questions go to a second client.
-- Full buffers pause the Kafka partitions while polling goes on: the group never takes a busy worker for a dead one.
+- Full buffers pause the Kafka partitions while polling goes on: the group never takes a busy worker for a dead one. But
+  a pause throws away what librdkafka has fetched ahead, so for a moment nothing is polled instead.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from stream_app.records import by_kafka_partition, to_records
 from stream_app.tableless import SilentProducer
 
 _FETCH_ROWS: Final = 25_000
+_PAUSE_AFTER_S: Final = 1.0
 _COMMITTED_TIMEOUT_S: Final = 10.0
 _TROUBLE_TOLD_S: Final = 30.0
 _ENDS_NOTED_S: Final = 1.0
@@ -66,6 +68,7 @@ class Consumer(BatchConsumer):
         self._topics: list[str] = []
         self._assigned: dict[TP, _Assigned] = {}
         self._paused = False
+        self._full_since: float | None = None
         self._seek_requests: deque[TP] = deque()
         self._commit_requests: deque[dict[TP, int]] = deque()
         self._next_trouble_told = 0.0
@@ -96,6 +99,8 @@ class Consumer(BatchConsumer):
                 "fetch.message.max.bytes": 2 << 20,
                 "queued.max.messages.kbytes": 16_384,
                 "fetch.queue.backoff.ms": 5,
+                # A member hears of a rebalance with its next heartbeat: by default who joins waits for two, 6 s.
+                "heartbeat.interval.ms": 500,
                 "session.timeout.ms": int(self.app.conf.broker_session_timeout * 1000),
                 "error_cb": self._on_client_trouble,
             },
@@ -126,10 +131,11 @@ class Consumer(BatchConsumer):
                     return
             rd.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
             while not self._closing.is_set():
-                self._pause_or_resume(rd)
                 self._seek_where_asked(rd)
                 self._commit_where_asked(rd)
                 self._note_ends(rd)
+                if not self._should_poll(rd):
+                    continue
                 known_claims = self._claim_number
                 self._hand_over(rd.consume(_FETCH_ROWS, POLL_S), known_claims)
         except BaseException as error:
@@ -158,13 +164,21 @@ class Consumer(BatchConsumer):
 
     # ---------------------------------------------------------------- fetch
 
-    def _pause_or_resume(self, rd: RdConsumer) -> None:
+    def _should_poll(self, rd: RdConsumer) -> bool:
+        """Pause or resume, and return whether to poll; if not, a moment was spent waiting for room."""
+        self._has_room.clear()
         is_full = self._waiting_bytes >= HANDED_OVER_BYTES
-        if is_full == self._paused or not self._assigned:
-            return
-        parts = [TopicPartition(tp.topic, tp.partition) for tp in self._assigned]
-        (rd.pause if is_full else rd.resume)(parts)
-        self._paused = is_full
+        now = time.monotonic()
+        self._full_since = (self._full_since or now) if is_full else None
+        should_pause = self._full_since is not None and now - self._full_since >= _PAUSE_AFTER_S
+        if self._assigned and ((should_pause and not self._paused) or (self._paused and not is_full)):
+            parts = [TopicPartition(tp.topic, tp.partition) for tp in self._assigned]
+            (rd.pause if should_pause else rd.resume)(parts)
+            self._paused = should_pause
+        if is_full and not self._paused:
+            self._has_room.wait(POLL_S)
+            return False
+        return True
 
     def _hand_over(self, messages: list[Any], known_claims: int) -> None:
         """Pass on what was fetched.

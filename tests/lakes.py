@@ -215,6 +215,7 @@ def append(lake: Lake, name: str, rows: list[dict[str, Any]], *, txn: tuple[str,
         lake.table_or_create(name),
         pa.Table.from_pylist(rows, schema=TABLES[name].schema),
         mode="append",
+        schema_mode="merge",  # a repair may have added columns, which come as null
         commit_properties=CommitProperties(app_transactions=entries),
     )
 

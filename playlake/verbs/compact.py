@@ -16,7 +16,9 @@ from pydantic import Field
 from compaction import job
 from compaction.compact import TARGET_FILE_BYTES
 from compaction.repair_rules import RepairRules, read_rules
-from playlake.settings import Duration, Port, Size, VerbSettings
+from compaction.retention import Retention
+from playlake.lake_or_table import LakeOrTableSettings
+from playlake.settings import Duration, Port, Size
 from schemas.errors import CommitConflict, ConfigError, TransientError
 from sink.faults import VARIABLE, fault_point
 from sink.lake import Lake
@@ -31,25 +33,33 @@ class _Options(TypedDict):
     target_file_bytes: int
     memory_limit: str
     repair_rules: RepairRules | None
+    implausible: bool
+    retention: Retention
 
 
-class Settings(VerbSettings):
+class Settings(LakeOrTableSettings):
     """Repair the null partition, drop repeated events, merge small files, refresh gold, delete old files.
 
     In that order. Each is one atomic commit a table (merging: a lake partition); workers may go on writing. Files that
-    were replaced are deleted after 7 days.
+    were replaced, and commits that nobody needs, are deleted after 7 days, or after --retain. Of a Delta table that
+    somebody else writes: repair, merge, delete old files.
 
     Example:
         playlake compact --lake ./lake --every 5m
+        playlake compact --table ./events --event-time ts --date-column event_date --raw payload --dry-run
     """
 
     verb: ClassVar[str] = "compact"
 
-    lake: str = Field(description="folder or s3://bucket/prefix")
     every: Duration | None = Field(None, description="again and again, this long after the last time, such as 5m")
     dry_run: bool = Field(False, description="say what would be done now, and change nothing")
     target_file_bytes: Size = Field(TARGET_FILE_BYTES, description="how large compacted files should become")
     repair_rules: Path | None = Field(None, description="TOML file of sources for repair; see playlake repair")
+    implausible: bool = Field(False, description="repair also rows whose date can't be right; see playlake repair")
+    retain: Duration | None = Field(
+        None, description="keep replaced files and the logs so long; default: 7d, and not less without --force"
+    )
+    force: bool = Field(False, description="let --retain be less than 7d, or than a table itself says")
     memory: Size = Field(
         2 * 10**9, description="dedupe and gold work in about this much memory, then in temporary files"
     )
@@ -64,11 +74,13 @@ def run(settings: Settings) -> int:
     """Compact; see `Settings`."""
     if settings.web_port is not None and settings.every is None:
         raise ConfigError("--web-port serves a job that runs again and again: add --every 5m, or leave it out")
-    lake = Lake.at(settings.lake)
+    lake = settings.opened()
     options = _Options(
         target_file_bytes=settings.target_file_bytes,
         memory_limit=f"{settings.memory}B",
         repair_rules=read_rules(settings.repair_rules) if settings.repair_rules else None,
+        implausible=settings.implausible,
+        retention=Retention(dt.timedelta(seconds=settings.retain) if settings.retain else None, settings.force),
     )
     if settings.dry_run:
         show(job.outlook(lake, **options), settings.as_json)

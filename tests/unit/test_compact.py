@@ -1,10 +1,8 @@
 """Compaction proper: which lake partitions are worth it, and that rows and logs survive."""
 
-import datetime as dt
-
 import pytest
 
-from compaction.compact import TARGET_FILE_BYTES, Candidate, candidates, compact, plan, vacuum
+from compaction.compact import TARGET_FILE_BYTES, Candidate, candidates, compact, plan
 from compaction.dedupe import dedupe
 from compaction.delta_log import DataFile, live_files
 from compaction.repair import repair
@@ -146,17 +144,6 @@ def test_a_compacted_file_names_no_user_in_the_log(tmp_path):
     compact(lake, "silver")
     log = f"{lake.path('silver')}/_delta_log/{lake.table('silver').version():020}.json"
     assert "u-secret" not in lake.filesystem().cat_file(log).decode()
-
-
-def test_vacuum_keeps_what_readers_of_the_last_week_need(tmp_path):
-    lake = lakes.make(tmp_path)
-    for _ in range(2):
-        lakes.append(lake, "silver", [lakes.silver()])
-    version = lake.table("silver").version()
-    compact(lake, "silver")
-    assert 0 == vacuum(lake, ["silver", "gold/not_there"])
-    assert all(lake.filesystem().exists(f.path) for f in live_files(lake.table("silver", version), lake.path("silver")))
-    assert 0 == vacuum(lake, ["silver"], dt.timedelta(days=8), dry_run=True)
 
 
 def test_a_lake_that_is_not_there_is_said(tmp_path):

@@ -97,12 +97,12 @@ def test_repair_alone_and_its_dry_run(lake, capsys):
     before = everything(lake)
     _, lines, _ = told(capsys, "repair", "--lake", lake.uri, "--dry-run")
     assert [
-        "event_date source found in rows",
-        "2026-11-21 broker broker's time 1",
-        "2026-11-21 payload client_ts as ISO text 1",
+        "now event_date source found in rows",
+        "null 2026-11-21 broker broker's time 1",
+        "null 2026-11-21 payload client_ts as ISO text 1",
     ] == [" ".join(line.split()) for line in lines[:3]]
     assert "offset" in lines[4]
-    assert "2 rows would get a date; 0 would stay in the null partition" == lines[-1]
+    assert "2 rows would get a date; 0 would stay where they are" == lines[-1]
     assert before == everything(lake)
     _, lines, _ = told(capsys, "repair", "--lake", lake.uri, "--dry-run", "--json")
     assert 2 == len(json.loads(lines[0])["rows"])
@@ -114,7 +114,7 @@ def test_repair_alone_and_its_dry_run(lake, capsys):
 def test_a_dry_run_of_a_clean_lake_says_so(tmp_path, capsys):
     lake = lakes.make(tmp_path)
     _, lines, _ = told(capsys, "repair", "--lake", lake.uri, "--dry-run")
-    assert ["0 rows would get a date; 0 would stay in the null partition"] == lines
+    assert ["0 rows would get a date; 0 would stay where they are"] == lines
 
 
 def test_gold_alone_says_each_table(lake, capsys):

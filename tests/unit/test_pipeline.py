@@ -1,6 +1,7 @@
 """The pipeline's order of things, its limits and its patience, with the real processor and the real writer."""
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 
@@ -204,6 +205,29 @@ def test_the_check_before_a_flush_is_made_when_there_is_something_to_flush(harne
         h.pipeline.flush().result(WAIT_S)
     h.pipeline.flush().result(WAIT_S)
     assert [False, False] == checks
+
+
+def test_what_became_due_during_a_slow_flush_is_flushed_together(harness, monkeypatch):
+    monkeypatch.setattr("stream_app.pipeline._CHUNK_ROWS", 1)
+    is_flushing, is_over = threading.Event(), threading.Event()
+
+    def be_slow(should_give_up: Callable[[], bool]) -> None:
+        is_flushing.set()
+        is_over.wait(WAIT_S)
+
+    h = harness(Limits(allowed_latency_s=0.001), before_flush=be_slow)
+    h.claim()
+    h.submit(0, 5)
+    assert is_flushing.wait(WAIT_S)
+    for first in (5, 10, 15):
+        h.submit(first, 5)
+    until = time.monotonic() + WAIT_S
+    while h.pipeline._outbox.qsize() < 3:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    is_over.set()
+    assert all(h.flushed.acquire(timeout=WAIT_S) for _ in range(2))
+    assert [{source(): 4}, {source(): 19}] == [flushed.done for flushed in h.flushes]
 
 
 def test_nothing_is_written_when_the_check_before_a_flush_fails(harness):

@@ -4,7 +4,8 @@ import pytest
 
 from compaction.compact import compact
 from compaction.dedupe import dedupe
-from compaction.repair import preview, release, repair, undo
+from compaction.repair import preview, repair
+from compaction.undo import release, undo
 from schemas.errors import ConfigError
 from tests import lakes
 
