@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final
@@ -15,6 +15,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from audit.holes import Ranges, Reread, read_again, require_broker
+from audit.shards import ReadableStream, faults_of_shards, faults_of_stream
 from audit.sources import with_rowless
 from schemas.errors import ConfigError
 from sink import positions
@@ -22,6 +23,7 @@ from sink.expired import create_expired_view
 from sink.lake import Lake, store_trouble
 from sink.positions import Source
 from sink.scan import connect, create_view
+from sink.shards import is_shard
 
 FAULTS: Final = {
     "in_neither": "done, in bronze, but in neither silver nor quarantine",
@@ -33,7 +35,11 @@ FAULTS: Final = {
     "repeated_in_quarantine": "in quarantine more than once",
     "changed_value": "in quarantine with other bytes than in bronze",
     "silver_not_done": "in silver beyond the position that silver's log says is done",
+    "record_repeated": "in bronze with a sequence number that another position has, too",
+    "out_of_order": "in bronze behind a later record of its shard",
     "lost": "at the broker, but in no table",
+    "other_bytes": "in bronze with other bytes than in the stream",
+    "missing_ordinal": "in no table, though a shard's records are counted without a hole",
     "unexplained_hole": "in no table; a transaction marker, a compacted record or a loss",
     "unchecked_hole": "in no table, and the broker can't be asked",
 }
@@ -115,7 +121,12 @@ class Verdict:
 
 
 def verify(
-    lake: Lake, client_options: Mapping[str, Any] | None = None, *, memory_limit: str = "2GB", folder: str | None = None
+    lake: Lake,
+    client_options: Mapping[str, Any] | None = None,
+    *,
+    stream: ReadableStream | None = None,
+    memory_limit: str = "2GB",
+    folder: str | None = None,
 ) -> Verdict:
     """Prove that each record is in bronze once and in exactly one of silver and quarantine, or is a dropped duplicate.
 
@@ -125,6 +136,7 @@ def verify(
     Args:
         lake: where.
         client_options: librdkafka's settings of the broker that holes are read again at; None: they stay unexplained.
+        stream: a Kinesis stream, whose records are compared with bronze as far as it still has them.
         memory_limit: as DuckDB takes it; beyond it, work goes to temporary files.
         folder: where these go; None is the system's.
 
@@ -136,6 +148,8 @@ def verify(
     """
     if client_options is not None:
         require_broker(client_options)  # not after minutes of reading
+    if stream is not None:
+        stream.describe()
     handles = {name: lake.table(name) for name in ("silver", "quarantine", "bronze")}
     with tempfile.TemporaryDirectory(prefix="playlake-verify-", dir=folder) as scratch:
         con = connect(lake, memory_limit=memory_limit)
@@ -150,6 +164,11 @@ def verify(
             totals = con.execute(_sql("totals")).fetchall()
             found = con.execute(_sql("faults")).fetchall()
             ranges = _ranges(con, sources)
+            of_stream: list[tuple[str, int, int, list[str]]] = []
+            if any(map(is_shard, sources)):
+                found += faults_of_shards(con)
+                if stream is not None:
+                    of_stream = faults_of_stream(con, stream, sources, handles["silver"])
         except (duckdb.IOException, OSError) as error:
             raise store_trouble(lake.uri, error) from error
         except duckdb.OutOfMemoryException:
@@ -159,15 +178,24 @@ def verify(
         finally:
             con.close()
     faults = [Fault(row[0], sources[row[1]], row[2], _named(sources[row[1]], row[3])) for row in found]
-    rereads = read_again(client_options, ranges) if client_options is not None and ranges else None
-    faults += _hole_faults(ranges, rereads)
+    faults += [
+        Fault(kind, sources[number], count, _named(sources[number], first)) for kind, number, count, first in of_stream
+    ]
+    of_topics = {source: holes for source, holes in ranges.items() if not is_shard(source)}
+    faults += [
+        Fault("missing_ordinal", source, _size(holes), _named_ranges(source, holes[:_KEPT].tolist()))
+        for source, holes in ranges.items()
+        if is_shard(source)
+    ]
+    rereads = read_again(client_options, of_topics) if client_options is not None and of_topics else None
+    faults += _hole_faults(of_topics, rereads)
     kinds = list(FAULTS)
     sizes = {source: _size(of_source) for source, of_source in ranges.items()}
     return Verdict(
         versions={name: handle.version() for name, handle in handles.items()},
         sources=tuple(_totals(sources[row[0]], row, sizes) for row in totals),
         faults=tuple(sorted(faults, key=lambda fault: (kinds.index(fault.kind), fault.source))),
-        has_asked_broker=client_options is not None,
+        has_asked_broker=client_options is not None or stream is not None,
     )
 
 
@@ -238,7 +266,7 @@ def _size(ranges: Ranges) -> int:
     return int((ranges[:, 1] - ranges[:, 0] + 1).sum())
 
 
-def _named(source: Source, offsets: list[int]) -> tuple[str, ...]:
+def _named(source: Source, offsets: Sequence[int | str]) -> tuple[str, ...]:
     return tuple(f"{source}@{offset}" for offset in offsets)
 
 

@@ -161,7 +161,7 @@ def _found(glue: Any, get: Any, **which: str) -> Any:
 
 @contextmanager
 def _our_errors(what: str) -> Iterator[None]:
-    from botocore.exceptions import (  # type: ignore[import-untyped]
+    from botocore.exceptions import (
         BotoCoreError,
         ClientError,
         EndpointConnectionError,

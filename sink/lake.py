@@ -319,7 +319,7 @@ def _discarded_on_failure(file: Any) -> Iterator[BinaryIO]:
 @contextmanager
 def _os_errors() -> Iterator[None]:
     """Make OSErrors of botocore's: s3fs does so with most, not with all."""
-    from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]
+    from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         yield

@@ -71,20 +71,21 @@ def position(handle: DeltaTable, source: Source) -> int | None:
     Raises:
         StoreUnavailable: the log can't be read now; so from the functions below.
     """
-    return _version(handle, source.app_id)
+    return version_of(handle, source.app_id)
 
 
 def epoch(handle: DeltaTable, source: Source) -> int:
     """Return the number of the newest claim on a source at the handle's version; 0 before the first."""
-    return _version(handle, source.epoch_id) or 0
+    return version_of(handle, source.epoch_id) or 0
 
 
 def start(handle: DeltaTable, source: Source) -> int | None:
     """Return the first offset of a source that the lake was to hold; None before the first claim."""
-    return _version(handle, source.start_id)
+    return version_of(handle, source.start_id)
 
 
-def _version(handle: DeltaTable, app_id: str) -> int | None:
+def version_of(handle: DeltaTable, app_id: str) -> int | None:
+    """Return the version of any `txn` id at the handle's version; None where it was never written."""
     try:
         version: int | None = handle.transaction_version(app_id)  # reads the log
     except (OSError, DeltaError) as error:

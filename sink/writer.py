@@ -36,6 +36,7 @@ from sink import positions
 from sink.files import write_files
 from sink.lake import Lake, store_trouble
 from sink.positions import Source
+from sink.shards import is_set, sequence_entries
 from sink.spans import after, offset_spans, without
 
 CLAIM_ORDER: Final = ("silver", "quarantine", "bronze")
@@ -86,6 +87,7 @@ class _Flush:
 
     targets: dict[Source, int]
     rows: dict[str, pa.Table]
+    sequences: Mapping[Source, list[Transaction]] = field(default_factory=dict)
     lost: set[Source] = field(default_factory=set)
     files: dict[str, list[AddAction]] = field(default_factory=dict)
     attempted: dict[str, dict[Source, int]] = field(default_factory=dict)
@@ -238,6 +240,47 @@ class LakeWriter:
             return
         raise CommitConflict(f"{self._lake.path('quarantine')} was changed by others at each of {_MAX_ATTEMPTS} tries")
 
+    # ---------------------------------------------------------------- facts about shards
+
+    def set_once(self, versions: Mapping[str, int]) -> None:
+        """Commit these `txn` entries to silver, without those that it has already; the first of several wins."""
+
+        def entries(handle: DeltaTable) -> list[Transaction]:
+            return [Transaction(name, version) for name, version in versions.items() if not is_set(handle, name)]
+
+        self._commit_entries("silver", entries)
+
+    def note(self, versions: Mapping[Source, Mapping[str, int]]) -> None:
+        """Commit `txn` entries about owned sources to silver, beside their positions and under their claims.
+
+        Raises:
+            FenceLost: another writer claimed one of them; nothing was committed.
+            CommitConflict, StoreUnavailable: as for a claim.
+        """
+
+        def entries(handle: DeltaTable) -> list[Transaction]:
+            lost = [source for source in versions if not self._is_as_left(handle, "silver", source)]
+            if lost:
+                raise FenceLost(f"another writer claimed {_names(lost)}")
+            epochs = [Transaction(source.epoch_id, self._owned[source].epoch) for source in versions]
+            return epochs + [Transaction(*entry) for facts in versions.values() for entry in facts.items()]
+
+        self._commit_entries("silver", entries)
+
+    def require_owned(self) -> None:
+        """Raise FenceLost if another writer claimed a source that this one still takes for its own."""
+        self._reload("silver")
+        if lost := [each for each in self._owned if not self._is_as_left(self._handles["silver"], "silver", each)]:
+            raise FenceLost(f"another writer claimed {_names(lost)}")
+
+    def _is_as_left(self, handle: DeltaTable, name: str, source: Source) -> bool:
+        owned = self._owned.get(source)
+        return (
+            owned is not None
+            and positions.epoch(handle, source) == owned.epoch
+            and positions.position(handle, source) == owned.left_at[name]
+        )
+
     # ---------------------------------------------------------------- buffer
 
     def add(self, records: pa.Table, silver: pa.Table, quarantine: pa.Table) -> None:
@@ -308,6 +351,7 @@ class LakeWriter:
             self._flush = _Flush(
                 dict(self._targets),
                 {name: pa.concat_tables([tables[name] for tables in self._buffer]) for name in FLUSH_ORDER},
+                sequence_entries([tables["bronze"] for tables in self._buffer], self._targets),
             )
             self._buffer, self._targets, self.buffered_bytes = [], {}, 0
         flush = self._flush
@@ -341,7 +385,7 @@ class LakeWriter:
             flush.attempted[name] = targets
             before = handle.version()
             try:
-                self._append(handle, flush.files[name], targets)
+                self._append(handle, flush.files[name], targets, flush.sequences if name != "quarantine" else {})
             except CommitFailedError:
                 self.refused[name] += 1
                 _log.info("commit to %s refused, others changed it: looking again", name)
@@ -368,8 +412,15 @@ class LakeWriter:
         self._step(f"after {name}")
         return flush.attempted_rows
 
-    def _append(self, handle: DeltaTable, files: list[AddAction], targets: Mapping[Source, int]) -> None:
+    def _append(
+        self,
+        handle: DeltaTable,
+        files: list[AddAction],
+        targets: Mapping[Source, int],
+        sequences: Mapping[Source, list[Transaction]],
+    ) -> None:
         entries = [Transaction(source.app_id, last) for source, last in targets.items()]
+        entries += [entry for source in targets for entry in sequences.get(source, ())]
         entries += [Transaction(source.epoch_id, self._owned[source].epoch) for source in targets]
         properties = CommitProperties(app_transactions=entries)
         handle.create_write_transaction([*files], "append", handle.schema(), commit_properties=properties)
@@ -386,13 +437,10 @@ class LakeWriter:
             owned = self._owned[source]
             if owned.verified.get(name) == version:
                 continue
-            if (
-                positions.epoch(handle, source) != owned.epoch
-                or positions.position(handle, source) != owned.left_at[name]
-            ):
-                lost.add(source)
-            else:
+            if self._is_as_left(handle, name, source):
                 owned.verified[name] = version
+            else:
+                lost.add(source)
         return lost
 
     def _landed(self, handle: DeltaTable, targets: Mapping[Source, int]) -> bool:

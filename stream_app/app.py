@@ -38,21 +38,19 @@ from schemas.errors import (
     TransientError,
 )
 from schemas.wire import Registry
-from sink import positions
 from sink.lake import Lake
 from sink.positions import Source
 from sink.writer import Flushed, LakeWriter
-from stream_app.broker import Topic
+from stream_app.batches import BatchConsumer
 from stream_app.budgets import Budgets
 from stream_app.catalogue import WatchedCatalogue
-from stream_app.generations import TopicWatch, require_known_topic
 from stream_app.known_schemas import KnownSchemas
 from stream_app.metrics import WorkerMetrics, WorkerState, lag_records
+from stream_app.origin import Origin
 from stream_app.patience import Patience
 from stream_app.pipeline import Limits, Pipeline
 from stream_app.process import Processor
 from stream_app.rules import RuleSet
-from stream_app.transport import Consumer, Transport
 from stream_app.web import add_pages, require_free_port
 
 _START_TIMEOUT_S: Final = 5.0
@@ -70,16 +68,15 @@ class WorkerSettings:
     """Everything a worker needs to know.
 
     Attributes:
-        client_options: librdkafka's settings, `bootstrap.servers` among them.
-        topic: as the broker described it just now; its end offsets are where `until_caught_up` stops.
+        origin: where records come from.
         lake: where to write.
         catalogue: CSV of titles.
-        group: consumer group; workers of one group share the Kafka partitions.
+        group: what the worker is called; workers of one of Kafka's consumer groups share the Kafka partitions.
         limits: when to flush and how much to hold.
         registry: of the schemas of Avro records; without one these are quarantined.
         rules: the lake's own, with their budgets.
         accept_over_budget: go on where a flush is over a budget.
-        until_caught_up: stop once the topic's end offsets are in the lake.
+        until_caught_up: stop once the topic, up to its ends at the start, is in the lake.
         accept_new_topic: read a topic that was deleted and made again, from its beginning, where the lake holds records
             of the former one; without it that is an error.
         wait_for_store: wait for as long as it takes for a store that does not serve at the start; else for 10 s.
@@ -89,8 +86,7 @@ class WorkerSettings:
             broker's time, and not yet in the lake.
     """
 
-    client_options: Mapping[str, Any]
-    topic: Topic
+    origin: Origin
     lake: Lake
     catalogue: Path
     group: str
@@ -144,9 +140,7 @@ def run_worker(settings: WorkerSettings, *, step: Callable[[str], None] | None =
         require_free_port(settings.web_bind, settings.web_port)
         _log.info("metrics on http://%s:%d/metrics", settings.web_bind, settings.web_port)
     patiently, for_s = Patience(threading.Event()), float("inf") if settings.wait_for_store else _START_TIMEOUT_S
-    patiently(
-        lambda: require_known_topic(settings.lake, settings.topic, accept_new=settings.accept_new_topic), for_s=for_s
-    )
+    patiently(lambda: settings.origin.require_known(settings.lake, accept_new=settings.accept_new_topic), for_s=for_s)
     catalogue = WatchedCatalogue(settings.catalogue)
     regions = pa.Table.from_pylist([{"code": country.code, "region": country.region} for country in countries()])
     processor = Processor(catalogue.titles, regions, settings.rules)
@@ -169,7 +163,7 @@ class Worker:
     ) -> None:
         """Make the app; `run` starts it. Call it on a running loop's thread."""
         self._settings = settings
-        self._topic = settings.topic
+        self._origin = settings.origin
         self._report = WorkerReport()
         self._claims: dict[TP, int] = {}
         self._unacknowledged: dict[TP, deque[tuple[int, Any]]] = {}
@@ -182,7 +176,6 @@ class Worker:
         self._tasks: list[asyncio.Task[None]] = []
         self._refused = writer.refused
         self._metrics = WorkerMetrics(self._state)
-        self._topic_watch = TopicWatch(settings.client_options, settings.topic)
         self._budgets = Budgets(settings.rules, accept=settings.accept_over_budget)
         self._pipeline = Pipeline(
             writer,
@@ -194,7 +187,7 @@ class Worker:
             on_flushed=self._on_flushed,
             on_room=lambda: self._soon(self._room_made),
             on_failure=lambda error: self._soon(self.failed, error),
-            before_flush=self._topic_watch.require_same,
+            before_flush=self._origin.require_same,
         )
         self._app = self._make_app(folder)
 
@@ -218,13 +211,7 @@ class Worker:
         )
         if settings.web_port is not None:
             add_pages(app, self._metrics, self._state, settings.freshness_limit_s)
-        app.transport = Transport(
-            app,
-            client_options=settings.client_options,
-            topic_ids={self._topic.name: self._topic.topic_id},
-            keeper=self,
-            require_same_topics=self._topic_watch.require_same,
-        )
+        app.transport = self._origin.make_transport(app, self)
         app.producer_transport = app.transport
 
         async def ingest(batches: Any) -> None:
@@ -235,7 +222,7 @@ class Worker:
                 self.failed(error)
                 raise
 
-        app.agent(app.topic(self._topic.name, value_serializer="raw"), name="ingest")(ingest)
+        app.agent(app.topic(self._origin.topic, value_serializer="raw"), name="ingest")(ingest)
         app.on_before_shutdown.connect(self._last_flush, weak=False)
         return app
 
@@ -341,7 +328,7 @@ class Worker:
                 return
         if still_ours:
             _log.warning("another writer claimed %s: asking the group", ", ".join(f"{t}[{p}]" for t, p in still_ours))
-            consumer: Consumer = self._app.consumer
+            consumer: BatchConsumer = self._app.consumer
             consumer.claim_again(still_ours)
 
     # ---------------------------------------------------------------- PositionKeeper
@@ -401,8 +388,8 @@ class Worker:
             TopicRecreated: that is why its records are gone.
         """
         with contextlib.suppress(BrokerUnavailable):
-            await asyncio.to_thread(self._topic_watch.require_same, lambda: True)
-        consumer: Consumer = self._app.consumer
+            await asyncio.to_thread(self._origin.require_same, lambda: True)
+        consumer: BatchConsumer = self._app.consumer
         try:
             async with asyncio.timeout(_RELEASE_TIMEOUT_S):
                 while any(self._done.get(tp, -1) < last for tp, last in consumer.last_fetched().items()):
@@ -417,6 +404,18 @@ class Worker:
         """Note an end for `until_caught_up`."""
         self._ends[tp] = (end, last_fetched)
 
+    def done(self, tp: TP) -> int:
+        """Return the last offset in the lake (see `ShardKeeper`)."""
+        return self._done.get(tp, -1)
+
+    async def flush(self) -> None:
+        """Commit what was taken so far (see `ShardKeeper`)."""
+        await asyncio.wrap_future(self._pipeline.flush())
+
+    async def in_lake(self, action: Callable[[LakeWriter], None]) -> None:
+        """Have the writer do something between two flushes (see `ShardKeeper`)."""
+        await asyncio.wrap_future(self._pipeline.carry_out(action))
+
     # ---------------------------------------------------------------- what is asked from outside
 
     def _state(self) -> WorkerState:
@@ -430,6 +429,7 @@ class Worker:
             oldest_waiting_s=max(map(self._waiting_s, self._unacknowledged), default=0.0),
             buffer_bytes=self._pipeline.in_flight_bytes,
             refused=dict(self._refused),
+            behind_s={tuple(tp): s for tp, s in self._app.consumer.behind_s().items()} if self._claims else {},
             lag={(tp.topic, tp.partition): lag for tp in self._claims if (lag := self._lag(tp)) is not None},
         )
 
@@ -444,14 +444,14 @@ class Worker:
 
     def _lag(self, tp: TP) -> int | None:
         """Return the records between the lake and the end last heard; None while either is unknown."""
-        consumer: Consumer = self._app.consumer
+        consumer: BatchConsumer = self._app.consumer
         end, done = consumer.highwater(tp), self._done.get(tp)
         if done is None or end == 0:
             return None
         return lag_records(end, done, *self._ends.get(tp, (-1, -1)))
 
     def _source(self, tp: TP) -> Source:
-        return Source(tp.topic, self._topic.topic_id, tp.partition)
+        return Source(tp.topic, self._origin.topic_id, tp.partition)
 
     # ---------------------------------------------------------------- ends
 
@@ -469,7 +469,7 @@ class Worker:
             if time.monotonic() - others_checked_at >= _OTHERS_CHECK_S:
                 others_checked_at = time.monotonic()
                 with contextlib.suppress(StoreUnavailable):  # asked again in a second
-                    if await asyncio.to_thread(self._have_others_read_theirs):
+                    if await asyncio.to_thread(self._origin.have_others_read, self._app.consumer, self._settings.lake):
                         self._stopping.set()
 
     async def _watch_topic(self) -> None:
@@ -477,7 +477,7 @@ class Worker:
         while True:
             await asyncio.sleep(_TOPIC_CHECK_S)
             try:
-                await asyncio.to_thread(self._topic_watch.require_same, lambda: True)
+                await asyncio.to_thread(self._origin.require_same, lambda: True)
                 self._broker_trouble = None
             except BrokerUnavailable as error:
                 self._broker_trouble = str(error)
@@ -492,15 +492,10 @@ class Worker:
             self.failed(error)
 
     async def _has_read_its_own(self) -> bool:
-        """Return whether every Kafka partition of ours is in the lake up to the end seen at the start."""
-        must_flush = False
-        for tp in self._claims:
-            low, high = self._topic.offsets[tp.partition]
-            end, last_fetched = self._ends.get(tp, (-1, -1))
-            if end < high and high > low:
-                return False
-            must_flush = must_flush or self._done.get(tp, -1) < last_fetched
-        if must_flush:
+        """Return whether all that is ours to read is in the lake up to the ends seen at the start."""
+        if not self._origin.has_reached_ends(self._app.consumer, self._ends):
+            return False
+        if any(self._done.get(tp, -1) < self._ends.get(tp, (-1, -1))[1] for tp in self._claims):
             await asyncio.wrap_future(self._pipeline.flush())
             return False
         await self._commit_ends()
@@ -508,27 +503,9 @@ class Worker:
 
     async def _commit_ends(self) -> None:
         """Tell the group that ends were reached, also past transaction markers, where no record's offset says so."""
-        consumer: Consumer = self._app.consumer
+        consumer: BatchConsumer = self._app.consumer
         if ends := {tp: end for tp, (end, _) in self._ends.items() if tp in self._claims}:
             await consumer._commit(ends)
-
-    def _have_others_read_theirs(self) -> bool:
-        """Return whether the Kafka partitions of other workers are in the lake up to the end seen at the start."""
-        wanted = {
-            number: high
-            for number, (low, high) in self._topic.offsets.items()
-            if high > low and TP(self._topic.name, number) not in self._claims
-        }
-        if not wanted:
-            return True
-        silver = self._settings.lake.table("silver")
-        consumer: Consumer = self._app.consumer
-        committed = consumer.committed_offsets(self._topic.name, wanted)
-        for number, high in wanted.items():
-            done = positions.position(silver, Source(self._topic.name, self._topic.topic_id, number))
-            if (done is None or done < high - 1) and committed.get(number, -1) < high:
-                return False
-        return True
 
     async def _last_flush(self, *_: Any, **__: Any) -> None:
         flush = self._error is None

@@ -111,10 +111,17 @@ def wait_for_topic(
     sleep: Callable[[float], None] = time.sleep,
 ) -> Topic:
     """Ask again until the topic is there; `on_wait` gets each new reason for waiting."""
+    return wait_until_there(lambda: inspect_topic(client_options, name), on_wait, sleep)
+
+
+def wait_until_there(
+    ask: Callable[[], Answer], on_wait: Callable[[str], None], sleep: Callable[[float], None] = time.sleep
+) -> Answer:
+    """Ask again until there is a broker and a topic; `on_wait` gets each new reason for waiting."""
     reason = ""
     while True:
         try:
-            return inspect_topic(client_options, name)
+            return ask()
         except (BrokerUnavailable, TopicNotFound) as error:
             if str(error) != reason:
                 reason = str(error)

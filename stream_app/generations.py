@@ -121,7 +121,12 @@ class TopicWatch:
 
         found = ask_patiently(ask, f"the id of {name}", should_give_up)
         if found not in (None, self._topic.topic_id):
-            raise TopicRecreated(
-                f"the topic {name!r} was deleted and made again while it was read: it had id {self._topic.topic_id} "
-                f"and has {found} now. Nothing of the new one was written. {_REMEDY}"
-            )
+            raise recreated(name, self._topic.topic_id, found)
+
+
+def recreated(name: str, topic_id: str, found: str | None) -> TopicRecreated:
+    """Return the error for a topic that got another id while it was read."""
+    return TopicRecreated(
+        f"the topic {name!r} was deleted and made again while it was read: it had id {topic_id} and has {found} now. "
+        f"Nothing of the new one was written. {_REMEDY}"
+    )

@@ -39,6 +39,7 @@ class WorkerState:
         buffer_bytes: of records fetched and not yet in the lake.
         refused: per table, commits refused so far because others changed it.
         lag: per topic and Kafka partition of its own, records between the lake and the end last heard.
+        behind_s: per stream and shard of its own, how far what was fetched is behind now.
     """
 
     is_joined: bool = False
@@ -49,6 +50,7 @@ class WorkerState:
     buffer_bytes: int = 0
     refused: Mapping[str, int] = field(default_factory=dict)
     lag: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    behind_s: Mapping[tuple[str, int], float] = field(default_factory=dict)
 
 
 def lag_records(end: int, done: int, end_reached: int, last_fetched: int) -> int:
@@ -200,6 +202,14 @@ class _States(Collector):
         for (topic, kafka_partition), records in state.lag.items():
             lag.add_metric([topic, str(kafka_partition)], records)
         yield lag
+        behind = GaugeMetricFamily(
+            "playlake_kinesis_behind_seconds",
+            "Time between now and that up to which a shard of this worker's was fetched.",
+            labels=["stream", "shard"],
+        )
+        for (stream, shard), seconds in state.behind_s.items():
+            behind.add_metric([stream, str(shard)], seconds)
+        yield behind
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -183,6 +183,10 @@ class Pipeline:
         """Commit everything submitted so far."""
         return self._send(self._flush)
 
+    def carry_out(self, action: Callable[[LakeWriter], Result]) -> Future[Result]:
+        """Have the writing thread do something between two flushes; a store that is away is waited for."""
+        return self._send(lambda: self._patiently(lambda: action(self._writer)))
+
     def stop(self, *, flush: bool, timeout_s: float) -> bool:
         """Stop both threads, after a last flush if `flush`, and wait for them.
 

@@ -25,27 +25,23 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping
-from concurrent.futures import CancelledError as FutureCancelled
-from concurrent.futures import wait as wait_for_futures
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final
 
-import pyarrow as pa
 from confluent_kafka import Consumer as RdConsumer
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from faust.transport import base
-from faust.types import TP, ConsumerMessage
+from faust.types import TP
 from yarl import URL
 
-from schemas.errors import OffsetsGone, PlaylakeError, TerminalError
+from schemas.errors import OffsetsGone, TerminalError
+from stream_app.batches import HANDED_OVER_BYTES, POLL_S, BatchConsumer, Fetched, PositionKeeper
 from stream_app.broker import NO_TOPIC_CODES, topic_gone, watermarks
 from stream_app.records import by_kafka_partition, to_records
-from stream_app.tableless import SilentProducer, TablelessConsumer
+from stream_app.tableless import SilentProducer
 
 _FETCH_ROWS: Final = 25_000
-_POLL_S: Final = 0.1
-_HANDED_OVER_BYTES: Final = 16 << 20
 _PAUSE_AFTER_S: Final = 1.0
 _COMMITTED_TIMEOUT_S: Final = 10.0
 _TROUBLE_TOLD_S: Final = 30.0
@@ -54,78 +50,27 @@ _log = logging.getLogger(__name__)
 _librdkafka_log = logging.getLogger("librdkafka")
 
 
-@dataclass(frozen=True)
-class Fetched:
-    """The value of a Faust message: one fetch of one Kafka partition.
-
-    Attributes:
-        records: schema `RECORDS`, at least one row, offsets ascending.
-        claim_number: of the claim under which it was fetched.
-    """
-
-    records: pa.Table
-    claim_number: int
-
-
-class PositionKeeper(Protocol):
-    """Who knows where to read from: the lake, by way of the worker. Called on the app's loop."""
-
-    async def claim(self, first_offsets: Mapping[TP, int], claim_number: int) -> Mapping[TP, int]:
-        """Claim Kafka partitions that were assigned, or that lost their fence and are still assigned.
-
-        Args:
-            first_offsets: per Kafka partition, the first offset that its topic still has.
-            claim_number: batches with a lower number are void from now on.
-
-        Returns:
-            Per Kafka partition, the offset to read next.
-        """
-
-    async def release(self, tps: frozenset[TP], *, is_lost: bool) -> None:
-        """Give Kafka partitions up: flushed first, unless they are lost already."""
-
-    def failed(self, error: BaseException) -> None:
-        """Stop the worker: waiting will not mend `error`. What was fetched may still be written before that."""
-
-    def reached_end(self, tp: TP, end: int, last_fetched: int) -> None:
-        """Note that a Kafka partition was read to its end for now.
-
-        Args:
-            tp: the Kafka partition.
-            end: the offset that a next record would get.
-            last_fetched: the last record's offset; below `end - 1` where transaction markers or compaction left holes.
-        """
-
-
 @dataclass
 class _Assigned:
     claim_number: int
     last_fetched: int
 
 
-class Consumer(TablelessConsumer):
+class Consumer(BatchConsumer):
     """Faust's consumer over librdkafka's, with a polling thread of its own."""
 
     transport: Transport
-    _app_loop: asyncio.AbstractEventLoop
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._keeper = self.transport.keeper
-        self._closing = threading.Event()
         self._subscribed = threading.Event()
         self._polling = threading.Thread(target=self._poll_until_closed, name="poll", daemon=True)
         self._topics: list[str] = []
-        self._claim_number = 0
         self._assigned: dict[TP, _Assigned] = {}
         self._paused = False
         self._full_since: float | None = None
-        self._has_room = threading.Event()
-        self._ends_heard: dict[TP, int] = {}
         self._seek_requests: deque[TP] = deque()
         self._commit_requests: deque[dict[TP, int]] = deque()
-        self._handed_over: asyncio.Queue[tuple[TP, Fetched]] = asyncio.Queue()
-        self._waiting_bytes = 0
         self._next_trouble_told = 0.0
         self._next_ends_noted = 0.0
 
@@ -181,7 +126,7 @@ class Consumer(TablelessConsumer):
         """Poll until closed: the thread's outermost shell, so whatever fails here stops the worker, never hangs it."""
         rd = self._rd
         try:
-            while not self._subscribed.wait(_POLL_S):
+            while not self._subscribed.wait(POLL_S):
                 if self._closing.is_set():
                     return
             rd.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
@@ -192,7 +137,7 @@ class Consumer(TablelessConsumer):
                 if not self._should_poll(rd):
                     continue
                 known_claims = self._claim_number
-                self._hand_over(rd.consume(_FETCH_ROWS, _POLL_S), known_claims)
+                self._hand_over(rd.consume(_FETCH_ROWS, POLL_S), known_claims)
         except BaseException as error:
             self._fail(error)
             self._closing.wait()  # in the group still: what was fetched is on its way to the lake
@@ -200,10 +145,6 @@ class Consumer(TablelessConsumer):
             self._commit_where_asked(rd, asynchronous=False)
             rd.close()
             self._asking.close()
-
-    def _fail(self, error: BaseException) -> None:
-        if not self._app_loop.is_closed():
-            self._app_loop.call_soon_threadsafe(self._keeper.failed, error)
 
     def _on_client_trouble(self, error: KafkaError) -> None:
         """Say, but not at each of some thirty tries a second, that the client can't reach the broker; it tries on."""
@@ -226,7 +167,7 @@ class Consumer(TablelessConsumer):
     def _should_poll(self, rd: RdConsumer) -> bool:
         """Pause or resume, and return whether to poll; if not, a moment was spent waiting for room."""
         self._has_room.clear()
-        is_full = self._waiting_bytes >= _HANDED_OVER_BYTES
+        is_full = self._waiting_bytes >= HANDED_OVER_BYTES
         now = time.monotonic()
         self._full_since = (self._full_since or now) if is_full else None
         should_pause = self._full_since is not None and now - self._full_since >= _PAUSE_AFTER_S
@@ -235,7 +176,7 @@ class Consumer(TablelessConsumer):
             (rd.pause if should_pause else rd.resume)(parts)
             self._paused = should_pause
         if is_full and not self._paused:
-            self._has_room.wait(_POLL_S)
+            self._has_room.wait(POLL_S)
             return False
         return True
 
@@ -276,14 +217,6 @@ class Consumer(TablelessConsumer):
         for message in troubles:
             self._judge_error(message.error(), message)
 
-    def _take_over(self, batches: list[tuple[TP, Fetched]], reached: list[tuple[TP, int, int]]) -> None:
-        for batch in batches:
-            self._handed_over.put_nowait(batch)
-            self._waiting_bytes += batch[1].records.nbytes
-        for tp, end, last_fetched in reached:
-            self._ends_heard[tp] = end
-            self._keeper.reached_end(tp, end, last_fetched)
-
     def _judge_error(self, error: KafkaError, message: Any) -> None:
         """Raise what waiting will not mend; librdkafka goes on by itself after everything else."""
         place = f"{message.topic()}[{message.partition()}]"
@@ -297,39 +230,6 @@ class Consumer(TablelessConsumer):
         if error.fatal():
             raise TerminalError(f"the Kafka client gave up on {place}: {error.str()}")
         _log.warning("broker: %s: %s", place, error.str())
-
-    async def _wait_next_records(self, timeout: float) -> tuple[Any, None]:
-        return await self._getmany(None, timeout), None
-
-    async def _getmany(self, active_partitions: Any, timeout: float) -> dict[TP, list[Fetched]]:
-        try:
-            tp, fetched = await asyncio.wait_for(self._handed_over.get(), timeout)
-        except TimeoutError:
-            return {}
-        self._waiting_bytes -= fetched.records.nbytes
-        if self._waiting_bytes < _HANDED_OVER_BYTES:
-            self._has_room.set()
-        return {tp: [fetched]}
-
-    def _to_message(self, tp: TP, record: Fetched) -> ConsumerMessage:
-        last = record.records.slice(record.records.num_rows - 1)
-        offset = last["kafka_offset"][0].as_py()
-        seconds = (last["broker_timestamp"][0].value or 0) / 1e6
-        return ConsumerMessage(
-            topic=tp.topic,
-            partition=tp.partition,
-            offset=offset,
-            timestamp=seconds,
-            timestamp_type=1,
-            headers=None,
-            key=None,
-            value=cast(Any, record),  # Faust passes it on as it is; `stream_app.app` takes it out
-            checksum=None,
-            serialized_key_size=0,
-            serialized_value_size=record.records.nbytes,
-            tp=tp,
-            generation_id=self.app.consumer_generation_id,
-        )
 
     # ---------------------------------------------------------------- membership (callbacks on the polling thread)
 
@@ -383,36 +283,6 @@ class Consumer(TablelessConsumer):
             if not low <= offset <= high:
                 raise offsets_gone(tp, offset, low, high)
         return next_offsets
-
-    async def _release(self, gone: frozenset[TP], is_lost: bool) -> None:
-        await self._keeper.release(gone, is_lost=is_lost)
-        if not is_lost:
-            await self.commit()
-        # What Faust's own handler does for `gone`, without what it does to the Kafka partitions that stay.
-        self._active_partitions.difference_update(gone)
-        self._paused_partitions.difference_update(gone)
-        for tp in gone:
-            for state in (self._gap, self._acked, self._acked_index, self._read_offset, self._committed_offset):
-                state.pop(tp, None)
-
-    async def _tell_faust_assigned(self) -> None:
-        self.app.on_rebalance_start()
-        await self.on_partitions_assigned(set(self._assigned), self.app.consumer_generation_id)
-
-    def _wait_for(self, step: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine on the app's loop and wait; None when it failed, which stops the worker, or while closing."""
-        future = asyncio.run_coroutine_threadsafe(step, self._app_loop)
-        while not wait_for_futures([future], _POLL_S).done:
-            if self._closing.is_set():
-                future.cancel()
-                return None
-        try:
-            return future.result()
-        except FutureCancelled:
-            return None
-        except (PlaylakeError, KafkaException) as error:
-            self._fail(error)
-            return None
 
     def _watermarks(self, tp: TP) -> tuple[int, int]:
         return watermarks(self._asking, tp.topic, tp.partition, self._closing.is_set)
@@ -472,23 +342,6 @@ class Consumer(TablelessConsumer):
     def assignment(self) -> set[TP]:
         """Return the Kafka partitions that this worker reads."""
         return set(self._assigned)
-
-    def _new_offset(self, tp: TP) -> int | None:
-        # A batch is acknowledged by its last offset and batches in order, so the highest is the answer; Faust's own
-        # search for gaps between single offsets would find nothing but gaps.
-        acked = self._acked[tp]
-        if not acked:
-            return None
-        last = max(acked)
-        acked.clear()
-        self._acked_index[tp].clear()
-        return last + 1
-
-    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None: ...
-
-    def highwater(self, tp: TP) -> int:
-        """Return the end of a Kafka partition as last heard, 0 before."""
-        return self._ends_heard.get(tp, 0)
 
 
 class Transport(base.Transport):

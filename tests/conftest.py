@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests import broker as brokers
+from tests import kinesis as kinesis_apis
 from tests import maven, trino
 from tests import registry as registries
 from tests import s3 as s3_servers
@@ -60,6 +61,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if "trino_parser" in needed:
         with contextlib.suppress(maven.NoJars):
             trino.prepare(_say(session.config))
+    if "kinesis" in needed:
+        with contextlib.suppress(kinesis_apis.NoKinesis):  # the fixture tells why
+            kinesis_apis.prepare(_say(session.config))
     if {"s3", "store"} & needed:
         os.environ[s3_servers.KIND_VARIABLE] = s3_servers.prepare(_say(session.config))
 
@@ -135,6 +139,17 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s3_servers.S3]:
     server = s3_servers.start(tmp_path_factory.mktemp("s3"), os.environ[s3_servers.KIND_VARIABLE])
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def kinesis(pytestconfig: pytest.Config) -> Iterator[kinesis_apis.Kinesalite]:
+    """A Kinesis API for all tests of a process: each makes streams of its own. Without Node and npm the test fails."""
+    try:
+        own = kinesis_apis.Kinesalite(kinesis_apis.prepare(_say(pytestconfig)))
+    except kinesis_apis.NoKinesis as error:
+        pytest.fail(str(error), pytrace=False)
+    yield own
+    own.close()
 
 
 @pytest.fixture

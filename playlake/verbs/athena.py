@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import sys
@@ -95,8 +94,6 @@ def run(settings: Settings) -> int:
 
 
 def _register(found: list[AthenaTable], settings: Settings) -> None:
-    if importlib.util.find_spec("boto3") is None:
-        raise ConfigError("--register needs boto3: install it with `pip install 'playlake[athena]'`")
     glue = client()
     changes = plan(glue, found, settings.database, settings.variant)
     if not settings.dry_run:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from playlake.broker import client_options
+from playlake.broker import client_options, is_kinesis, stream_of
 from playlake.progress import progress
 from playlake.settings import Duration, VerbSettings
 from schemas.errors import StoreUnavailable
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 class Settings(VerbSettings):
     """Simulate viewers and send their playback events to a topic, which is made when it isn't there.
+
+    A Kinesis stream is not made, since it costs money; its partition key is the user, and region, credentials and
+    endpoint are the usual AWS ones.
 
     The same --seed, --start, --days, --events and --dirty give the same bytes. Without --rate the events are sent as
     fast as they go, and their times cover --days from --start on. With --rate their times follow the clock from --start
@@ -40,7 +43,9 @@ class Settings(VerbSettings):
 
     verb: ClassVar[str] = "produce"
 
-    broker: str = Field(description="kafka://host:port[,host:port], or file:PATH, or - for standard output")
+    broker: str = Field(
+        description="kafka://host:port[,host:port], kinesis://REGION/STREAM, file:PATH, or - for standard output"
+    )
     topic: str | None = Field(None, description="topic to send to; needed with kafka://")
     events: int | None = Field(None, ge=1, description="how many records; default: 1,000,000, or no end with --rate")
     duration: Duration | None = Field(None, description="send for this long, such as 60s, instead of --events")
@@ -65,8 +70,8 @@ class Settings(VerbSettings):
             raise ValueError("--topic is needed (or the variable PLAYLAKE_TOPIC, or topic in playlake.toml)")
         if self.format == "avro" and self.schema_registry is None:
             raise ValueError("--format avro needs --schema-registry URL, a folder of schemas, or mock://")
-        if self.format == "avro" and not self.broker.startswith("kafka://"):
-            raise ValueError("--format avro needs --broker kafka://…: its bytes make no lines")
+        if self.format == "avro" and not self.broker.startswith(("kafka://", "kinesis://")):
+            raise ValueError("--format avro needs --broker kafka://… or kinesis://…: its bytes make no lines")
         if self.broker == "-" and self.as_json:
             raise ValueError("--json and --broker - both want standard output")
         return self
@@ -134,6 +139,13 @@ def _sink(settings: Settings) -> Iterator[Sink]:
             raise
         except OSError as error:
             raise StoreUnavailable(f"--broker {settings.broker} can't be written: {error.strerror}") from error
+    elif is_kinesis(settings.broker):
+        from producer.kinesis import KinesisSink
+
+        kinesis = stream_of(settings.broker, topic=settings.topic, kafka_options=settings.kafka_option)
+        kinesis.describe()  # a stream that isn't there is told now, not after the first block
+        with closing(KinesisSink(kinesis)) as to_kinesis:
+            yield to_kinesis if settings.format == "json" else _avro_sink(settings, to_kinesis, kinesis.name)
     else:
         options = client_options(settings.broker, settings.kafka_option)
         topic = settings.topic or ""
@@ -143,16 +155,16 @@ def _sink(settings: Settings) -> Iterator[Sink]:
                 file=sys.stderr,
             )
         sink = KafkaSink(options, topic)
-        yield sink if settings.format == "json" else _avro_sink(settings, sink)
+        yield sink if settings.format == "json" else _avro_sink(settings, sink, topic)
 
 
-def _avro_sink(settings: Settings, sink: Sink) -> Sink:
+def _avro_sink(settings: Settings, sink: Sink, topic: str) -> Sink:
     from playlake.registry import open_registry
     from producer import AvroSink
 
     schema = json.dumps(avro_schema())
     with closing(open_registry(settings.schema_registry or "", settings.registry_option)) as registry:
-        return AvroSink(sink, schema, registry.register(f"{settings.topic}-value", schema))
+        return AvroSink(sink, schema, registry.register(f"{topic}-value", schema))
 
 
 @contextmanager

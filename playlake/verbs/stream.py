@@ -6,16 +6,24 @@ import gc
 import json
 import logging
 import os
+import re
 from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
-from playlake.broker import client_options
+from playlake.broker import client_options, is_kinesis, stream_of
 from playlake.logs import LogFormat, set_up_logging
 from playlake.settings import Duration, Port, Size, VerbSettings
 from schemas.errors import TransientError
+
+if TYPE_CHECKING:
+    from sink.lake import Lake
+    from stream_app.origin import Origin
+
+_SHARE = re.compile(r"(\d{1,4})/(\d{1,4})")
 
 
 class Settings(VerbSettings):
@@ -25,17 +33,20 @@ class Settings(VerbSettings):
     so a worker may be killed and started again at any time. A topic that was deleted and made again under its name is
     another topic: the worker stops and says so, and goes on with the new one only if told to (--accept-new-topic).
 
+    With kinesis:// the topic is the stream; its workers divide the shards by --worker 1/4 to --worker 4/4.
+
     Example:
         playlake stream --broker kafka://localhost:9092 --topic playback_events --lake ./lake
     """
 
     verb: ClassVar[str] = "stream"
 
-    broker: str = Field(description="kafka://host:port[,host:port]")
-    topic: str = Field(description="topic to read")
+    broker: str = Field(description="kafka://host:port[,host:port], or kinesis://REGION/STREAM")
+    topic: str | None = Field(None, validate_default=True, description="topic to read; needed with kafka://")
+    worker: str = Field("1/1", description="which share of a Kinesis stream's shards to read, such as 2/4")
     lake: str = Field(description="folder or s3://bucket/prefix; made when it isn't there")
     allowed_latency: Duration = Field(10.0, description="a row waits at most this long for its flush, such as 10s")
-    until_caught_up: bool = Field(False, description="stop once the end offsets seen at the start are in the lake")
+    until_caught_up: bool = Field(False, description="stop once all that was there at the start is in the lake")
     wait: bool = Field(False, description="wait for a broker, a topic or a store that isn't there yet")
     accept_new_topic: bool = Field(
         False, description="the topic was deleted and made again: read the new one too, from its beginning"
@@ -70,8 +81,20 @@ class Settings(VerbSettings):
     # `as_json` on the command line is --json, as for every verb
     as_json: bool = Field(False, alias="json", description="print the final report as one JSON object")
 
+    @field_validator("topic")
+    @classmethod
+    def _is_given_with_kafka(cls, topic: str | None, others: ValidationInfo) -> str | None:
+        if topic is None and not is_kinesis(others.data.get("broker", "")):
+            raise PydanticCustomError("missing", "needed with kafka://")
+        return topic
+
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:
+        if not is_kinesis(self.broker) and self.worker != "1/1":
+            raise ValueError("--worker is for kinesis://; Kafka's workers share a topic by --group")
+        share = _SHARE.fullmatch(self.worker)
+        if share is None or not 1 <= int(share[1]) <= int(share[2]):
+            raise ValueError(f"--worker {self.worker!r} is no share: write 1/4 to 4/4 for four workers")
         if self.format == "avro" and self.schema_registry is None:
             raise ValueError("--format avro needs --schema-registry URL, a folder of schemas, or mock://")
         return self
@@ -99,7 +122,6 @@ def run(settings: Settings) -> int:
     from stream_app.rules import read_rules, shipped_rules
 
     set_up_logging(settings.log_format, verbose=settings.verbose)
-    options = client_options(settings.broker, settings.kafka_option)
     lake = Lake.at(settings.lake)
     catalogue = settings.catalogue or shipped_catalogue()
     read_titles(catalogue)
@@ -107,20 +129,14 @@ def run(settings: Settings) -> int:
     registry = open_registry(settings.schema_registry, settings.registry_option) if settings.schema_registry else None
 
     from stream_app.app import WorkerSettings, run_worker
-    from stream_app.broker import inspect_topic, wait_for_topic
     from stream_app.pipeline import Limits
 
-    log = logging.getLogger("playlake")
-    if settings.wait:
-        topic = wait_for_topic(options, settings.topic, lambda reason: log.warning("waiting: %s", reason))
-    else:
-        topic = inspect_topic(options, settings.topic)
+    origin = _origin(settings, lake)
     _settle_memory()
     with closing(registry) if registry is not None else nullcontext():
         report = run_worker(
             WorkerSettings(
-                client_options=options,
-                topic=topic,
+                origin=origin,
                 lake=lake,
                 catalogue=catalogue,
                 group=settings.group,
@@ -159,3 +175,28 @@ def run(settings: Settings) -> int:
             "the next worker reads those records again"
         )
     return 130 if report.interrupted and settings.until_caught_up else 0
+
+
+def _origin(settings: Settings, lake: Lake) -> Origin:
+    """Return where the records come from, once it is there with --wait, else now or with an error."""
+    log = logging.getLogger("playlake")
+
+    def on_wait(reason: str) -> None:
+        log.warning("waiting: %s", reason)
+
+    if is_kinesis(settings.broker):
+        from stream_app.broker import wait_until_there
+        from stream_app.kinesis_origin import KinesisOrigin
+        from stream_app.kinesis_transport import Share
+
+        stream = stream_of(settings.broker, topic=settings.topic, kafka_options=settings.kafka_option)
+        described = wait_until_there(stream.describe, on_wait) if settings.wait else stream.describe()
+        number, _, of = settings.worker.partition("/")
+        return KinesisOrigin(stream, described.stream_id, Share(int(number), int(of)), lake)
+
+    from stream_app.broker import inspect_topic, wait_for_topic
+    from stream_app.origin import KafkaOrigin
+
+    options, name = client_options(settings.broker, settings.kafka_option), settings.topic or ""
+    topic = wait_for_topic(options, name, on_wait) if settings.wait else inspect_topic(options, name)
+    return KafkaOrigin(options, topic)

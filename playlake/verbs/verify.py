@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from audit.verify import FAULTS, SourceTotals, Verdict, by_kind, verify
-from playlake.broker import client_options
+from playlake.broker import client_options, is_kinesis, stream_of
 from playlake.settings import Size, VerbSettings
 from sink.lake import Lake
 from sink.positions import names_apart
@@ -24,7 +24,8 @@ class Settings(VerbSettings):
     """Prove the lake's promise by joining its tables position by position.
 
     Each record is in bronze once, and in exactly one of silver and quarantine, or it repeats an event_id that silver
-    holds. Offsets that no table holds are unexplained from the lake alone; with --broker they are read again there.
+    holds. Offsets that no table holds are unexplained from the lake alone; with --broker they are read again there. A
+    Kinesis stream is read again as far as it still has what is done, and compared record by record.
     Exit code 0: it holds; 1: it does not, or can't be proved, and the positions are named.
 
     Example:
@@ -34,7 +35,10 @@ class Settings(VerbSettings):
     verb: ClassVar[str] = "verify"
 
     lake: str = Field(description="folder or s3://bucket/prefix")
-    broker: str | None = Field(None, description="kafka://host:port to read holes between offsets again at")
+    broker: str | None = Field(
+        None,
+        description="kafka://host:port to read holes between offsets again, or kinesis://REGION/STREAM to compare with",
+    )
     kafka_option: list[str] = Field([], description="librdkafka setting name=value, such as security.protocol=SSL")
     memory: Size = Field(2 * 10**9, description="work in at most about this much memory, then in temporary files")
     as_json: bool = Field(False, alias="json", description="print the verdict as one JSON object")
@@ -43,8 +47,12 @@ class Settings(VerbSettings):
 def run(settings: Settings) -> int:
     """Verify; see `Settings`."""
     lake = Lake.at(settings.lake)
-    options = client_options(settings.broker, settings.kafka_option) if settings.broker is not None else None
-    verdict = verify(lake, options, memory_limit=f"{settings.memory}B")
+    options = stream = None
+    if settings.broker is not None and is_kinesis(settings.broker):
+        stream = stream_of(settings.broker, kafka_options=settings.kafka_option)
+    elif settings.broker is not None:
+        options = client_options(settings.broker, settings.kafka_option)
+    verdict = verify(lake, options, stream=stream, memory_limit=f"{settings.memory}B")
     if settings.as_json:
         json.dump(to_json(verdict), sys.stdout)
         print()
@@ -101,7 +109,7 @@ def print_report(verdict: Verdict, lake: Lake, console: Console) -> None:
         for why in dict.fromkeys(fault.why for fault in faults if fault.why):
             console.print(f"      {why}")
     kinds = {fault.kind for fault in verdict.faults}
-    if "unexplained_hole" in kinds:
+    if "unexplained_hole" in kinds and not verdict.has_asked_broker:
         console.print("The lake alone can't explain holes: give --broker kafka://host:port to read them again there.")
     if verdict.holds:
         console.print(Text.assemble(("The promise holds", "bold green"), ": each position was accounted for."))

@@ -215,7 +215,8 @@ def test_produce_reports_counts_as_json(tmp_path, capsys):
     ("words", "expected"),
     [
         (("--broker", "kafka://h:1"), "--topic is needed"),
-        (("--broker", "kinesis://eu-central-1/s"), "is no broker's address"),
+        (("--broker", "amqp://eu-central-1/s"), "is no broker's address"),
+        (("--broker", "kinesis://eu-central-1"), "is no stream's address"),
         (("--broker", "-", "--json"), "both want standard output"),
         (("--broker", "-", "--events", "1", "--duration", "1s"), "--events or --duration, not both"),
         (("--broker", "-", "--dirty", "2"), "--dirty"),

@@ -97,6 +97,7 @@ def test_states_are_asked_for_at_each_look():
             registry_trouble="away",
             buffer_bytes=7,
             lag={("t", 3): 9},
+            behind_s={("s", 4): 1.5},
             refused={"silver": 2},
             oldest_waiting_s=4,
         ),
@@ -108,6 +109,7 @@ def test_states_are_asked_for_at_each_look():
     assert 0 == found["playlake_registry_up",]
     assert (7, 4) == (found["playlake_buffer_bytes",], found["playlake_oldest_waiting_seconds",])
     assert 9 == found["playlake_kafka_lag_records", "3", "t"]
+    assert 1.5 == found["playlake_kinesis_behind_seconds", "4", "s"]
     assert 2 == found["playlake_commit_conflicts_total", "silver"]
 
 

@@ -196,8 +196,8 @@ def test_a_commit_whose_answer_was_lost_is_recognised_as_our_own(lake):
     real = writer._append
     broken: list[str] = []
 
-    def append_then_lose_the_answer(handle, files, targets):
-        real(DeltaTable(handle.table_uri), files, targets)
+    def append_then_lose_the_answer(handle, files, targets, sequences):
+        real(DeltaTable(handle.table_uri), files, targets, sequences)
         broken.append(Path(handle.table_uri).parent.name)
         raise OSError("connection reset")
 
