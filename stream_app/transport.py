@@ -44,6 +44,7 @@ from stream_app.tableless import SilentProducer
 _FETCH_ROWS: Final = 25_000
 _PAUSE_AFTER_S: Final = 1.0
 _COMMITTED_TIMEOUT_S: Final = 10.0
+_LEAVE_TIMEOUT_S: Final = 5.0
 _TROUBLE_TOLD_S: Final = 30.0
 _ENDS_NOTED_S: Final = 1.0
 _log = logging.getLogger(__name__)
@@ -113,7 +114,7 @@ class Consumer(BatchConsumer):
         """Commit what was acknowledged, leave the group and end the polling thread."""
         await super().on_stop()
         self._closing.set()
-        await asyncio.get_running_loop().run_in_executor(None, self._polling.join, 30.0)
+        await asyncio.get_running_loop().run_in_executor(None, self._polling.join, _LEAVE_TIMEOUT_S)
 
     async def subscribe(self, topics: Iterable[str]) -> None:
         """Join the group for the worker's one topic; Faust's own (leader, replies) are not used."""
@@ -314,7 +315,8 @@ class Consumer(BatchConsumer):
             offsets.update(self._commit_requests.popleft())
         if not offsets:
             return
-        parts = [TopicPartition(tp.topic, tp.partition, offset) for tp, offset in offsets.items()]
+        mark = self.transport.commit_mark
+        parts = [TopicPartition(tp.topic, tp.partition, offset, mark) for tp, offset in offsets.items()]
         try:
             if asynchronous:
                 rd.commit(offsets=parts)
@@ -326,14 +328,16 @@ class Consumer(BatchConsumer):
     def committed_offsets(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """Return what the group has committed of these Kafka partitions of a topic, without those that have nothing.
 
-        Blocks for up to 10 s; an unreachable broker answers as if nothing was committed.
+        Only for this lake and this topic: what the group did for another lake, or for a former topic of that name, whose
+        offsets can outlive it, says nothing here. Blocks for up to 10 s; an unreachable broker answers as if nothing was committed.
         """
         parts = [TopicPartition(topic, number) for number in partitions]
         try:
             answers = self._asking.committed(parts, timeout=_COMMITTED_TIMEOUT_S)
         except KafkaException:
             return {}
-        return {part.partition: part.offset for part in answers if part.offset >= 0}
+        mark = self.transport.commit_mark
+        return {part.partition: part.offset for part in answers if part.offset >= 0 and part.metadata == mark}
 
     def last_fetched(self) -> dict[TP, int]:
         """Return per Kafka partition that this worker reads the last offset fetched, or the one before its first."""
@@ -352,6 +356,7 @@ class Transport(base.Transport):
         topics: the topics to read.
         topic_ids: topic → the broker's id of it.
         keeper: who knows the positions.
+        commit_mark: of the lake and the topic, kept with each offset that is committed to Kafka.
         require_same_topics: raises if a topic of that name is no longer the one with that id; see `TopicWatch`.
     """
 
@@ -367,6 +372,7 @@ class Transport(base.Transport):
         client_options: Mapping[str, Any],
         topic_ids: Mapping[str, str],
         keeper: PositionKeeper,
+        commit_mark: str,
         require_same_topics: Callable[[Callable[[], bool]], None],
     ) -> None:
         super().__init__([URL("kafka://")], app)
@@ -374,6 +380,7 @@ class Transport(base.Transport):
         self.topics = frozenset(topic_ids)
         self.topic_ids = dict(topic_ids)
         self.keeper = keeper
+        self.commit_mark = commit_mark
         self.require_same_topics = require_same_topics
 
 

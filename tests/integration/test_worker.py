@@ -92,6 +92,19 @@ def test_a_worker_that_gets_no_kafka_partition_stops_when_told_and_when_the_othe
     ledger.agrees_with(lake)
 
 
+def test_what_the_group_committed_for_another_lake_is_not_taken_for_done(
+    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path, tmp_path: Path
+) -> None:
+    ledger = Ledger(broker, topic())
+    ledger.send(events(100))
+    workers.catch_up(ledger.topic, tmp_path / "another", group="same")
+    reader = workers.start(ledger.topic, lake, "--allowed-latency", "6s", group="same", name="reader")
+    reader.wait_for(" reading ")
+    workers.catch_up(ledger.topic, lake, group="same", name="without a Kafka partition")
+    assert 100 == rows_in(lake, "bronze")
+    assert 0 == reader.stop()
+
+
 def test_a_worker_that_slept_through_its_session_does_no_damage_when_it_wakes(
     workers: Workers, broker: Broker, topic: MakeTopic, lake: Path
 ) -> None:
