@@ -328,8 +328,9 @@ class Consumer(BatchConsumer):
     def committed_offsets(self, topic: str, partitions: Iterable[int]) -> dict[int, int]:
         """Return what the group has committed of these Kafka partitions of a topic, without those that have nothing.
 
-        Only for this lake and this topic: what the group did for another lake, or for a former topic of that name, whose
-        offsets can outlive it, says nothing here. Blocks for up to 10 s; an unreachable broker answers as if nothing was committed.
+        Only for this lake and this topic: what the group did for another lake, or for a former topic of that name,
+        whose offsets can outlive it, says nothing here. Blocks for up to 10 s; an unreachable broker answers as if
+        nothing was committed.
         """
         parts = [TopicPartition(topic, number) for number in partitions]
         try:
