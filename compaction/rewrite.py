@@ -1,7 +1,8 @@
-"""Change or drop some events in one atomic commit, beside writers; prove first that nothing else changes.
+"""Change or drop some rows of a table in one atomic commit, beside writers; prove first that nothing else changes.
 
-Repair and dedupe are both: plan rows on a version, write the files that hold them anew, compare old and new files with
-the plan, commit if the old ones are still live. Why so: `docs/decisions/014-rewrites-replace-files.md`.
+Repair, dedupe and the end of a replay are that: plan rows on a version, write the files that hold them anew, compare
+old and new files with the plan, commit if the old ones are still live. Why so:
+`docs/decisions/014-rewrites-replace-files.md`.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ def rewrite(
     *,
     what: str,
     rewrite_id: str,
+    table: str | None = None,
     step: Callable[[str], None] = lambda name: None,
 ) -> Rewritten | None:
     """Plan, write and commit; when others took up one of the files meanwhile, plan anew and try again.
@@ -83,10 +85,11 @@ def rewrite(
     Appends of others don't matter: their rows are the next run's.
 
     Args:
-        lake: whose table of events is rewritten.
+        lake: where.
         make_plan: called with a handle; returns the plan on its version, or None when there is nothing to do.
         what: `repair` or `dedupe`, for `step`.
         rewrite_id: unique; kept in the commit.
+        table: which of the lake's; None: the table of events.
         step: called with `before repair` (written and checked, not committed) and `after repair`: tests' fault points.
 
     Returns:
@@ -97,14 +100,14 @@ def rewrite(
         RewriteMismatch: what was written is not what was planned; nothing was changed.
         StoreUnavailable: the store does not answer. The commit may have landed; running again is safe.
     """
-    table = lake.events.name
+    table = table or lake.events.name
     for attempt in range(1, _MAX_ATTEMPTS + 1):
         handle = lake.table(table)
         plan = make_plan(handle)
         if plan is None:
             return None
-        removed, added = _write(lake, handle, plan)
-        difference = _difference(lake, handle, plan, removed, added)
+        removed, added = _write(lake, table, handle, plan)
+        difference = _difference(lake, table, handle, plan, removed, added)
         if difference:
             raise RewriteMismatch(
                 f"{what} of {lake.path(table)} wrote other rows than planned ({difference}); "
@@ -129,10 +132,9 @@ def rewrite(
     )
 
 
-def _write(lake: Lake, handle: DeltaTable, plan: Plan) -> tuple[list[DataFile], list[AddAction]]:
+def _write(lake: Lake, table: str, handle: DeltaTable, plan: Plan) -> tuple[list[DataFile], list[AddAction]]:
     """Write the planned rows' files anew; return those and what takes their place."""
     planned = _by_file(plan.rows)
-    table = lake.events.name
     files = [file for file in live_files(handle, lake.path(table)) if file.path in planned]
     schema = pa.schema(handle.schema().to_arrow())
 
@@ -143,7 +145,7 @@ def _write(lake: Lake, handle: DeltaTable, plan: Plan) -> tuple[list[DataFile], 
     def write_bin(files: Sequence[DataFile]) -> list[AddAction]:
         parts: dict[str | None, list[pa.Table]] = defaultdict(list)
         for file in files:
-            for partition, rows in _changed(lake, schema, file, planned[file.path], plan.sets):
+            for partition, rows in _changed(lake, table, schema, file, planned[file.path], plan.sets):
                 parts[partition].append(rows)
         then = files[0].then
         return [
@@ -164,10 +166,11 @@ def _by_file(rows: pa.Table) -> dict[str, pa.Table]:
 
 
 def _changed(
-    lake: Lake, schema: pa.Schema, file: DataFile, planned: pa.Table, sets: tuple[str, ...]
+    lake: Lake, table: str, schema: pa.Schema, file: DataFile, planned: pa.Table, sets: tuple[str, ...]
 ) -> Iterator[tuple[str | None, pa.Table]]:
     """Give a file's rows as the plan wants them, by lake partition."""
-    rows = read_file(lake, lake.events.name, schema, file)
+    spec = lake.tables[table]
+    rows = read_file(lake, table, schema, file)
     stays = np.ones(len(rows), bool)
     stays[planned["_row"].to_numpy()] = False
     if stays.any():
@@ -175,11 +178,11 @@ def _changed(
     if not sets:
         return
     moved = rows.take(planned["_row"])
-    for field in stored_schema(schema, lake.events):
+    for field in stored_schema(schema, spec):
         if field.name in sets:
             column = _as(planned[field.name], field.type)
             moved = moved.set_column(moved.schema.get_field_index(field.name), field, column)
-    by = lake.events.partition_by
+    by = spec.partition_by
     if by not in sets:
         yield file.partition, moved
         return
@@ -192,7 +195,9 @@ def _as(values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     return values.dictionary_encode() if pa.types.is_dictionary(kind) else values.cast(kind)
 
 
-def _difference(lake: Lake, handle: DeltaTable, plan: Plan, removed: list[DataFile], added: list[AddAction]) -> str:
+def _difference(
+    lake: Lake, table: str, handle: DeltaTable, plan: Plan, removed: list[DataFile], added: list[AddAction]
+) -> str:
     """Compare the files to be added with the files to be removed, the plan applied to them; return what is wrong.
 
     By count and by the sum of hashes over all columns of a row, so that order does not matter.
@@ -208,7 +213,7 @@ def _difference(lake: Lake, handle: DeltaTable, plan: Plan, removed: list[DataFi
         written = ", ".join(f"cast(put.{quoted(name)} as {kind})" for name, kind in types.items())
         con.register("plan", plan.rows)
         create_view(con, "took", handle, [file.path for file in removed], with_places=True)
-        create_view(con, "put", handle, [f"{lake.path(lake.events.name)}/{action.path}" for action in added])
+        create_view(con, "put", handle, [f"{lake.path(table)}/{action.path}" for action in added])
         found: list[tuple[Any, ...]] = [
             con.execute(sql).fetchall()[0]
             for sql in (

@@ -17,8 +17,9 @@ from deltalake import DeltaTable
 
 from query.versions import moment, table_at
 from schemas.errors import ConfigError, LakeNotFound
-from schemas.tables import TABLES
+from schemas.tables import POSITION, TABLES
 from sink.lake import Lake, data_files, store_trouble
+from sink.replays import is_in_flight
 from sink.scan import connect as scan_connect
 from sink.scan import create_view
 
@@ -71,6 +72,8 @@ def connect(
     if mentioned_in is not None:
         text = mentioned_in.lower()
         wanted = {name for name in handles if name.removeprefix("gold/") in text}
+        if "quarantine" in wanted and is_in_flight(handles["silver"], handles["quarantine"]):
+            wanted.add("silver")
         handles = {name: handles[name] for name in wanted} or handles
     return open_views(lake, handles, unsafe=unsafe)
 
@@ -87,6 +90,11 @@ def open_views(lake: Lake, handles: Mapping[str, DeltaTable], *, unsafe: bool = 
         except (duckdb.IOException, FileNotFoundError) as error:
             raise _gone(lake, name, handle, error) from error
         paths += files
+    if {"silver", "quarantine"} <= handles.keys() and is_in_flight(handles["silver"], handles["quarantine"]):
+        # Of a record in both, silver's row is the one that stays.
+        position = ", ".join(field.name for field in POSITION)
+        con.execute("alter view quarantine rename to __quarantine")
+        con.execute(f"create view quarantine as from __quarantine anti join silver using ({position})")
     if not unsafe:
         _close_off(con, paths)
     return con

@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from stream_app.catalogue import TITLES
 from stream_app.process import Processor
+from stream_app.rules import RuleSet
 
 FILM = {
     "title_id": "s1",
@@ -23,10 +24,11 @@ SERIES = {**FILM, "title_id": "s2", "title": "Night Ferry", "content_type": "TV 
 
 
 @functools.cache
-def processor() -> Processor:
+def processor(rules: RuleSet | None = None) -> Processor:
     return Processor(
         pa.Table.from_pylist([FILM, SERIES], schema=TITLES),
         pa.table({"code": ["DE", "BR"], "region": ["Europe", "Latin America"]}),
+        rules,
     )
 
 

@@ -1,13 +1,16 @@
-"""`playlake quarantine`: what was refused, why, and since when."""
+"""`playlake quarantine`: what was refused, why, and since when; and a second judgement of it."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import pyarrow as pa
 from pydantic import Field, model_validator
 from pydantic_settings import CliPositionalArg
 
@@ -15,27 +18,35 @@ from playlake.settings import VerbSettings
 from query import connect
 from query.refused import arrow_rows, as_records, count_by, places, rows
 from query.render import plain, write_parquet, write_text
+from schemas.countries import countries
 from schemas.errors import ConfigError
+
+if TYPE_CHECKING:
+    from playlake.replay import Replayed
 
 _POSITION = re.compile(r"(?P<topic>[A-Za-z0-9._-]+)\[(?P<kafka_partition>\d+)\]@(?P<kafka_offset>\d+)")
 _SHOWN_BYTES = 600
 
 
 class Settings(VerbSettings):
-    """Look at the records that were refused.
+    """Look at the records that were refused, or have them judged again.
 
     `list` counts them, with shares; `show` prints records with their bytes, every reason, and where in the bytes it is;
-    `export` writes them to a file. --where is an SQL condition (DuckDB) over: position, topic, kafka_partition,
+    `export` writes them to a file; `replay` judges them by today's code and rules and moves those that pass to silver,
+    safe to break off and to run again. --where is an SQL condition (DuckDB) over: position, topic, kafka_partition,
     kafka_offset, broker_timestamp, ingest_timestamp, ingest_date, reasons, rules, detail, rule_set, client_version,
     event_type, value_bytes, key, value. Exit code 1 means that there are no such records.
 
     Example:
         playlake quarantine list --lake ./lake --by client_version --where "list_contains(reasons, 'malformed_json')"
+        playlake quarantine replay --lake ./lake --rules rules.toml --where "'rule:no_app' in reasons" --dry-run
     """
 
     verb: ClassVar[str] = "quarantine"
 
-    action: CliPositionalArg[Literal["list", "show", "export"]] = Field(description="list, show or export")
+    action: CliPositionalArg[Literal["list", "show", "export", "replay"]] = Field(
+        description="list, show, export or replay"
+    )
     lake: str = Field(description="folder or s3://bucket/prefix")
     by: Literal["reason", "rule", "rule_set", "client_version", "event_type", "day", "hour", "topic"] = Field(
         "reason", description="list: what to count by"
@@ -44,22 +55,38 @@ class Settings(VerbSettings):
     at: str | None = Field(None, description="show: the record at this position, TOPIC[KAFKA_PARTITION]@OFFSET")
     limit: int = Field(5, ge=1, description="show: at most so many, oldest first")
     output: Path | None = Field(None, description="export: the file, .parquet, .csv or .json")
+    dry_run: bool = Field(False, description="replay: say what would pass; change nothing")
+    rules: Path | None = Field(None, description="replay: TOML file of rules; default: the shipped ones")
+    catalogue: Path | None = Field(
+        None, description="replay: CSV of titles (Netflix-titles layout); default: the small one"
+    )
+    schema_registry: str | None = Field(
+        None, description="replay, for Avro: http(s)://HOST:PORT[/PATH], a folder of schemas, or mock://"
+    )
+    registry_option: list[str] = Field([], description="schema registry client's setting, such as ssl.ca.location=FILE")
     # `as_json` on the command line is --json, as for every verb
-    as_json: bool = Field(False, alias="json", description="list and show: print a JSON array of objects")
+    as_json: bool = Field(False, alias="json", description="list, show and replay: print JSON")
 
     @model_validator(mode="after")
     def _fits_together(self) -> Settings:
         if (self.action == "export") != (self.output is not None):
-            raise ValueError("export needs --output FILE, which list and show don't take")
+            raise ValueError("export needs --output FILE, which the others don't take")
         if self.output is not None and self.output.suffix not in (".parquet", ".csv", ".json"):
             raise ValueError(f"--output {self.output} ends in none of .parquet, .csv, .json")
         if self.at is not None and (self.action != "show" or _POSITION.fullmatch(self.at) is None):
             raise ValueError(f"--at {self.at} belongs to show and is of the form TOPIC[KAFKA_PARTITION]@OFFSET")
+        of_replay = (self.dry_run, self.rules, self.catalogue, self.schema_registry, self.registry_option)
+        if self.action != "replay" and any(of_replay):
+            raise ValueError(
+                "--dry-run, --rules, --catalogue, --schema-registry and --registry-option belong to replay"
+            )
         return self
 
 
 def run(settings: Settings) -> int:
     """Look at quarantine; see `Settings`."""
+    if settings.action == "replay":
+        return _replay(settings)
     con = connect(settings.lake, mentioned_in="quarantine")
     try:
         if settings.action == "list":
@@ -138,3 +165,50 @@ def _export(con: Any, settings: Settings) -> int:
         raise ConfigError(f"--output {path} can't be written: {error.strerror}") from None
     print(f"{written:,} records to {path}")
     return 0 if written else 1
+
+
+def _replay(settings: Settings) -> int:
+    from playlake.registry import open_registry
+    from playlake.replay import replay
+    from sink.faults import VARIABLE, fault_point
+    from sink.lake import Lake
+    from stream_app.catalogue import read_titles, shipped_catalogue
+    from stream_app.known_schemas import KnownSchemas
+    from stream_app.process import Processed, Processor
+    from stream_app.rules import read_rules, shipped_rules
+
+    rules = read_rules(settings.rules) if settings.rules is not None else shipped_rules()
+    titles = read_titles(settings.catalogue or shipped_catalogue())
+    regions = pa.Table.from_pylist([{"code": country.code, "region": country.region} for country in countries()])
+    with ExitStack() as stack:
+        registry = None
+        if settings.schema_registry:
+            registry = stack.enter_context(closing(open_registry(settings.schema_registry, settings.registry_option)))
+        known = KnownSchemas(registry)
+        processor = stack.enter_context(closing(Processor(titles, regions, rules)))
+
+        def judge(records: pa.Table) -> Processed:
+            return processor(records, known.used_in(records))
+
+        step = fault_point(os.environ.get(VARIABLE)) or (lambda name: None)
+        done = replay(Lake.at(settings.lake), judge, settings.where, dry_run=settings.dry_run, step=step)
+    if settings.as_json:
+        print(json.dumps({**vars(done), "dry_run": settings.dry_run}))
+    else:
+        _print_replayed(done, settings)
+    return 0 if done.chosen or done.finished else 1
+
+
+def _print_replayed(done: Replayed, settings: Settings) -> None:
+    if done.finished:
+        print(f"an earlier replay is finished now: {done.finished:,} records left quarantine")
+    would = "would go" if settings.dry_run else "went"
+    print(
+        f"{done.chosen:,} records judged again: {done.passed:,} {would} to silver, {done.chosen - done.passed:,} stay"
+    )
+    if done.not_done:
+        print(f"{done.not_done:,} left alone: no commit of silver says yet that they are done")
+    codes = sorted(done.before | done.after, key=lambda code: (-done.before[code], code))
+    width = max(map(len, codes), default=0)
+    for code in codes:
+        print(f"  {code:<{width}}  {done.before[code]:>9,} before  {done.after[code]:>9,} after")

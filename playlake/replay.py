@@ -1,0 +1,215 @@
+"""Replay: refused records are judged again by today's code and rules, and those that pass go to silver.
+
+Two tables can't change in one commit. Silver gains the rows first, by a commit that counts the replay; then quarantine
+loses them, by a commit with the same count (`sink.replays`). A replay that dies in between is finished by the next.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable
+from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.transaction import AddAction
+
+from compaction.rewrite import Plan, rewrite
+from compaction.workspace import workspace
+from query import connect
+from query.refused import arrow_rows
+from schemas.errors import CommitConflict
+from schemas.tables import POSITION, RECORDS
+from sink import positions
+from sink.files import write_files
+from sink.lake import Lake, store_trouble
+from sink.positions import Source
+from sink.replays import replays, replays_entry
+from sink.scan import create_view
+from stream_app.process import Processed
+
+REPLAY_KEY: Final = "playlake.replay"
+"""Name in `commitInfo` under which a replay's commits keep its id."""
+
+_ROUND_ROWS: Final = 200_000
+_CHUNK_ROWS: Final = 50_000
+_MAX_ATTEMPTS: Final = 20
+_POSITION: Final = [each.name for each in POSITION]
+
+Judge = Callable[[pa.Table], Processed]
+"""Says what becomes of records (schema `RECORDS`, without headers)."""
+
+
+@dataclass
+class Replayed:
+    """What a replay did, or would do.
+
+    Attributes:
+        finished: records that an earlier replay, which died, had left in both tables.
+        chosen: records that were judged.
+        passed: of those, how many are in silver now.
+        not_done: records left alone, since no commit of silver says yet that they are done; a worker may read them
+            again.
+        before: reason → records, of those chosen.
+        after: reason → records, of those that still don't pass.
+    """
+
+    finished: int = 0
+    chosen: int = 0
+    passed: int = 0
+    not_done: int = 0
+    before: Counter[str] = field(default_factory=Counter)
+    after: Counter[str] = field(default_factory=Counter)
+
+
+def replay(
+    lake: Lake,
+    judge: Judge,
+    where: str = "true",
+    *,
+    dry_run: bool = False,
+    step: Callable[[str], None] = lambda name: None,
+) -> Replayed:
+    """Judge quarantined records again; move those that pass to silver, in rounds of 200,000.
+
+    Those that don't pass stay as they are. Safe beside workers and compactions; of two replays at once one gives up.
+    What a round committed stays, whatever happens to the next.
+
+    Args:
+        lake: where.
+        judge: today's code and rules.
+        where: SQL condition over `query/refused.sql`.
+        dry_run: change nothing.
+        step: called before and after each commit (`before replay silver` …): fault points of tests.
+
+    Raises:
+        QueryError: the condition can't be answered.
+        RuleBroken: a record breaks a rule whose action is to stop.
+        CommitConflict: another replay, or others, committed first; run it again.
+        LakeNotFound, IncompatibleLake, StoreUnavailable, RewriteMismatch: as elsewhere. Running again is safe.
+    """
+    done = Replayed(finished=0 if dry_run else finish(lake, step=step))
+    for chosen in _rounds(lake, where):
+        silver = lake.table("silver")
+        records, reasons = _read(lake, silver, chosen)
+        done.not_done += len(chosen) - len(records)
+        done.chosen += len(records)
+        done.before.update(code for codes in reasons for code in codes)
+        passed = []
+        for start in range(0, len(records), _CHUNK_ROWS):
+            told = judge(records.slice(start, _CHUNK_ROWS))
+            passed.append(told.silver)
+            done.after.update(code for codes in told.quarantine["reasons"].to_pylist() for code in codes)
+        rows = sum(map(len, passed))
+        done.passed += rows
+        if rows and not dry_run:
+            _append(lake, pa.concat_tables(passed).sort_by("event_date"), replays(silver), step)
+            finish(lake, step=step)
+    return done
+
+
+def finish(lake: Lake, *, step: Callable[[str], None] = lambda name: None) -> int:
+    """Take from quarantine what the newest replay has put into silver; return how many records that were.
+
+    Raises:
+        CommitConflict, RewriteMismatch, StoreUnavailable: as `compaction.rewrite.rewrite`.
+    """
+    silver = lake.table("silver")
+    number = replays(silver)
+
+    def make_plan(handle: DeltaTable) -> Plan | None:
+        if replays(handle) >= number:
+            return None
+        with workspace(lake) as con:
+            create_view(con, "quarantine", handle, with_places=True)
+            create_view(con, "silver", silver)
+            rows: pa.Table = con.sql(
+                f"select _file, _row from quarantine semi join silver using ({', '.join(_POSITION)})"  # noqa: S608
+            ).to_arrow_table()
+        return Plan(rows, (replays_entry(number),)) if len(rows) else None
+
+    replay_id = f"replay-{number}-{secrets.token_hex(4)}"
+    done = rewrite(lake, make_plan, what="replay quarantine", rewrite_id=replay_id, table="quarantine", step=step)
+    if done is None and replays(lake.table("quarantine")) < number:  # they went by another way, such as expiry
+        _commit(lake, "quarantine", [], number, lambda handle: replays(handle) < number)
+    return done.rows if done else 0
+
+
+def _rounds(lake: Lake, where: str) -> Iterator[pa.Table]:
+    """Give the positions that were chosen, in tables of a round each."""
+    con = connect(lake.uri, mentioned_in="quarantine")
+    try:
+        answer = arrow_rows(con, where)
+        schema = pa.schema([answer.schema.field(name) for name in _POSITION])
+        found = pa.Table.from_batches((batch.select(_POSITION) for batch in answer.batches), schema)
+    finally:
+        con.close()
+    for start in range(0, len(found), _ROUND_ROWS):
+        yield found.slice(start, _ROUND_ROWS)
+
+
+def _read(lake: Lake, silver: DeltaTable, chosen: pa.Table) -> tuple[pa.Table, list[list[str]]]:
+    """Return chosen records that are done, as schema `RECORDS`, and each one's reasons."""
+    sources = [
+        Source(*row.values()) for row in chosen.select(_POSITION[:3]).group_by(_POSITION[:3]).aggregate([]).to_pylist()
+    ]
+    done = pa.table(
+        {
+            "topic": [source.topic for source in sources],
+            "topic_id": [source.topic_id for source in sources],
+            "kafka_partition": pa.array([source.kafka_partition for source in sources], pa.int32()),
+            "done": pa.array([positions.position(silver, source) for source in sources], pa.int64()),
+        }
+    )
+    columns = ", ".join(name if name != "headers" else "null as headers" for name in RECORDS.names)
+    with workspace(lake) as con:
+        con.execute("set preserve_insertion_order = true")
+        create_view(con, "quarantine", lake.table("quarantine"))
+        con.register("chosen", chosen)
+        con.register("done", done)
+        rows: pa.Table = con.sql(
+            f"select {columns}, reasons from quarantine semi join chosen using ({', '.join(_POSITION)}) "  # noqa: S608
+            "join done using (topic, topic_id, kafka_partition) where kafka_offset <= done "
+            f"order by {', '.join(_POSITION)}"
+        ).to_arrow_table()
+    records = rows.drop_columns(["reasons", "headers"])
+    records = records.append_column(RECORDS.field("headers"), pa.nulls(len(rows), RECORDS.field("headers").type))
+    return records.select(RECORDS.names).cast(RECORDS), rows["reasons"].to_pylist()
+
+
+def _append(lake: Lake, rows: pa.Table, number: int, step: Callable[[str], None]) -> None:
+    files = write_files(lake, "silver", rows)
+    step("before replay silver")
+    _commit(lake, "silver", files, number + 1, lambda handle: replays(handle) == number)
+    step("after replay silver")
+
+
+def _commit(
+    lake: Lake, name: str, files: Sequence[AddAction], number: int, may_follow: Callable[[DeltaTable], bool]
+) -> None:
+    """Commit files and the count upon a version of which `may_follow` is true."""
+    for attempt in range(_MAX_ATTEMPTS):
+        handle = lake.table(name)
+        if not may_follow(handle):
+            raise CommitConflict(
+                f"another replay of {lake.uri} went on at the same time: run it again when that has ended"
+            )
+        try:
+            # Without retries: delta-rs must not rebase it onto a version that nobody has looked at.
+            properties = CommitProperties(
+                custom_metadata={REPLAY_KEY: str(number)},
+                app_transactions=[replays_entry(number)],
+                max_commit_retries=0,
+            )
+            handle.create_write_transaction([*files], "append", handle.schema(), commit_properties=properties)
+            return
+        except CommitFailedError:
+            time.sleep(random.uniform(0, 0.02 * min(attempt, 10)))  # noqa: S311  # jitter, no secret
+        except (OSError, DeltaError) as error:
+            raise store_trouble(lake.path(name), error) from error
+    raise CommitConflict(f"{lake.path(name)} was changed by others at each of {_MAX_ATTEMPTS} tries: run it again")
