@@ -135,6 +135,11 @@ class LakeWriter:
         return frozenset(self._owned)
 
     @property
+    def lake_id(self) -> str:
+        """What no other lake has, nor one made anew in its place: silver's id."""
+        return str(self._handles["silver"].metadata().id)
+
+    @property
     def is_empty(self) -> bool:
         """Whether nothing waits for a flush."""
         return not self._targets and self._flush is None

@@ -163,6 +163,7 @@ class Worker:
     ) -> None:
         """Make the app; `run` starts it. Call it on a running loop's thread."""
         self._settings = settings
+        self._lake_id = writer.lake_id
         self._origin = settings.origin
         self._report = WorkerReport()
         self._claims: dict[TP, int] = {}
@@ -399,6 +400,11 @@ class Worker:
             _log.warning("not all that was read could be written within %.0f s", _RELEASE_TIMEOUT_S)
         finally:
             self._stopping.set()
+
+    @property
+    def lake_id(self) -> str:
+        """What no other lake has."""
+        return self._lake_id
 
     def reached_end(self, tp: TP, end: int, last_fetched: int) -> None:
         """Note an end for `until_caught_up`."""

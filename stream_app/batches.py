@@ -41,6 +41,10 @@ class Fetched:
 class PositionKeeper(Protocol):
     """Who knows where to read from: the lake, by way of the worker. Called on the app's loop."""
 
+    @property
+    def lake_id(self) -> str:
+        """What no other lake has."""
+
     async def claim(self, first_offsets: Mapping[TP, int], claim_number: int) -> Mapping[TP, int]:
         """Claim Kafka partitions that were assigned, or that lost their fence and are still assigned.
 

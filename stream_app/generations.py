@@ -65,7 +65,7 @@ def _topic_ids(lake: Lake, name: str) -> set[str]:
     statistics = pa.table(bronze.get_add_actions(flatten=True))
     if {*_LOWS, *_HIGHS} <= set(statistics.column_names):
         lows, highs = (statistics.select(names).rename_columns(["topic", "topic_id"]) for names in (_LOWS, _HIGHS))
-        if lows.equals(highs) and not lows["topic_id"].null_count:
+        if lows.equals(highs) and not any(column.null_count for column in lows.columns):  # null: too long a name
             return {row["topic_id"] for row in lows.to_pylist() if row["topic"] == name}
     con = connect(lake)
     try:

@@ -38,7 +38,7 @@ class Origin(Protocol):
         """Raise `TopicRecreated` if the topic of this name is another one now. Safe from several threads."""
 
     def make_transport(self, app: Any, keeper: PositionKeeper) -> Any:
-        """Return a Faust transport whose consumer is a `BatchConsumer`. The lake is there by now."""
+        """Return a Faust transport whose consumer is a `BatchConsumer`."""
 
     def has_reached_ends(self, consumer: Any, ends: Mapping[TP, tuple[int, int]]) -> bool:
         """Return whether all that this worker reads was fetched up to the ends at its start. On the app's loop.
@@ -55,16 +55,14 @@ class Origin(Protocol):
 class KafkaOrigin:
     """A topic of Kafka, shared by the workers of a group."""
 
-    def __init__(self, client_options: Mapping[str, Any], topic: Topic, lake: Lake) -> None:
+    def __init__(self, client_options: Mapping[str, Any], topic: Topic) -> None:
         """Connect.
 
         Args:
             client_options: librdkafka's settings, `bootstrap.servers` among them.
             topic: as the broker described it just now; its end offsets are where `until_caught_up` stops.
-            lake: where its records go; need not be there yet.
         """
         self._client_options = client_options
-        self._lake = lake
         self._described = topic
         self._watch = TopicWatch(client_options, topic)
         self.topic = topic.name
@@ -82,7 +80,6 @@ class KafkaOrigin:
             client_options=self._client_options,
             topic_ids={self.topic: self.topic_id},
             keeper=keeper,
-            commit_mark=f"{self.topic_id} {self._lake.table('silver').metadata().id}",
             require_same_topics=self.require_same,
         )
 

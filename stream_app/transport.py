@@ -315,8 +315,10 @@ class Consumer(BatchConsumer):
             offsets.update(self._commit_requests.popleft())
         if not offsets:
             return
-        mark = self.transport.commit_mark
-        parts = [TopicPartition(tp.topic, tp.partition, offset, mark) for tp, offset in offsets.items()]
+        parts = [
+            TopicPartition(tp.topic, tp.partition, offset, self.transport.commit_mark(tp.topic))
+            for tp, offset in offsets.items()
+        ]
         try:
             if asynchronous:
                 rd.commit(offsets=parts)
@@ -337,7 +339,7 @@ class Consumer(BatchConsumer):
             answers = self._asking.committed(parts, timeout=_COMMITTED_TIMEOUT_S)
         except KafkaException:
             return {}
-        mark = self.transport.commit_mark
+        mark = self.transport.commit_mark(topic)
         return {part.partition: part.offset for part in answers if part.offset >= 0 and part.metadata == mark}
 
     def last_fetched(self) -> dict[TP, int]:
@@ -357,7 +359,6 @@ class Transport(base.Transport):
         topics: the topics to read.
         topic_ids: topic → the broker's id of it.
         keeper: who knows the positions.
-        commit_mark: of the lake and the topic, kept with each offset that is committed to Kafka.
         require_same_topics: raises if a topic of that name is no longer the one with that id; see `TopicWatch`.
     """
 
@@ -373,7 +374,6 @@ class Transport(base.Transport):
         client_options: Mapping[str, Any],
         topic_ids: Mapping[str, str],
         keeper: PositionKeeper,
-        commit_mark: str,
         require_same_topics: Callable[[Callable[[], bool]], None],
     ) -> None:
         super().__init__([URL("kafka://")], app)
@@ -381,8 +381,11 @@ class Transport(base.Transport):
         self.topics = frozenset(topic_ids)
         self.topic_ids = dict(topic_ids)
         self.keeper = keeper
-        self.commit_mark = commit_mark
         self.require_same_topics = require_same_topics
+
+    def commit_mark(self, topic: str) -> str:
+        """Return what is kept with each offset committed to Kafka: which topic of that name, and which lake."""
+        return f"{self.topic_ids[topic]} {self.keeper.lake_id}"
 
 
 def offsets_gone(tp: TP, wanted: int, low: int, high: int) -> OffsetsGone:

@@ -63,7 +63,7 @@ MUTATIONS = (
     Mutation(
         "epoch not checked",
         "sink/writer.py",
-        (("                positions.epoch(handle, source) != owned.epoch\n                or ", "                "),),
+        (("            and positions.epoch(handle, source) == owned.epoch\n", ""),),
         (_TRIMMED,),
     ),
     Mutation(

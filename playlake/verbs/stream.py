@@ -199,4 +199,4 @@ def _origin(settings: Settings, lake: Lake) -> Origin:
 
     options, name = client_options(settings.broker, settings.kafka_option), settings.topic or ""
     topic = wait_for_topic(options, name, on_wait) if settings.wait else inspect_topic(options, name)
-    return KafkaOrigin(options, topic, lake)
+    return KafkaOrigin(options, topic)

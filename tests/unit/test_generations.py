@@ -74,6 +74,14 @@ def test_files_that_mix_topics_are_looked_into(lake: Lake) -> None:
     require_known_topic(lake, topic(TOPIC_ID, "bb"), accept_new=False)
 
 
+def test_names_longer_than_the_log_keeps_are_looked_up_in_the_files(lake: Lake) -> None:
+    name = "a" * 70
+    fill(lake, (name, TOPIC_ID))
+    with pytest.raises(TopicRecreated, match=f"with id {TOPIC_ID}: "):
+        require_known_topic(lake, topic(OTHER_ID, name), accept_new=False)
+    require_known_topic(lake, topic(OTHER_ID, "a" * 69), accept_new=False)
+
+
 def test_a_topic_claimed_without_a_record_hinders_no_other(lake: Lake) -> None:
     LakeWriter(lake).claim({Source(TOPIC, TOPIC_ID, 0): 0})
     require_known_topic(lake, topic(OTHER_ID), accept_new=False)
