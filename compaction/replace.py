@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from deltalake import CommitProperties, Transaction
+from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
@@ -56,9 +56,7 @@ def replace_files(
         CommitConflict: others committed first at every attempt; nothing was changed.
     """
     root = lake.path(table)
-    now_ms = time.time_ns() // 1_000_000
-    handle = lake.table(table)
-    column = handle.metadata().partition_columns[0]
+    column, now_ms = lake.tables[table].partition_by, time.time_ns() // 1_000_000
     actions: list[AddAction | RemoveAction] = [
         RemoveAction(
             file.path.removeprefix(f"{root}/"),
@@ -69,10 +67,49 @@ def replace_files(
         )
         for file in removed
     ]
-    actions += added
     gone = {file.path for file in removed}
+    return commit_upon(
+        lake,
+        table,
+        [*actions, *added],
+        lambda handle: gone <= {file.path for file in live_files(handle, root)},
+        metadata=metadata,
+        transactions=transactions,
+        before_commit=before_commit,
+    )
+
+
+def commit_upon(
+    lake: Lake,
+    table: str,
+    actions: Sequence[AddAction | RemoveAction],
+    may_follow: Callable[[DeltaTable], bool],
+    *,
+    metadata: dict[str, str],
+    transactions: Sequence[Transaction] = (),
+    before_commit: Callable[[], None] = lambda: None,
+) -> int | None:
+    """Commit upon exactly a version of which `may_follow` is true, trying again while others commit first.
+
+    Args:
+        lake: where.
+        table: one of the lake's.
+        actions: what the commit adds and removes.
+        may_follow: looks at a handle on the version that would be committed upon.
+        metadata: what `commitInfo` is to say about it.
+        transactions: `txn` entries that the commit is to carry.
+        before_commit: called between the check and each try to commit: a fault point of tests.
+
+    Returns:
+        The version that was made; None when it may not follow, and nothing was committed.
+
+    Raises:
+        LakeNotFound, IncompatibleLake, StoreUnavailable, CommitConflict: as `replace_files`.
+    """
+    root = lake.path(table)
     for attempt in range(_MAX_ATTEMPTS):
-        if not gone <= {file.path for file in live_files(handle, root)}:
+        handle = lake.table(table)
+        if not may_follow(handle):
             return None
         before_commit()
         try:
@@ -81,11 +118,10 @@ def replace_files(
             properties = CommitProperties(
                 custom_metadata=metadata, app_transactions=list(transactions) or None, max_commit_retries=0
             )
-            handle.create_write_transaction(actions, "append", handle.schema(), commit_properties=properties)
+            handle.create_write_transaction([*actions], "append", handle.schema(), commit_properties=properties)
             return version
         except CommitFailedError:
             time.sleep(random.uniform(0, 0.02 * min(attempt, 10)))  # noqa: S311  # jitter, no secret
-            handle = lake.table(table)
         except (OSError, DeltaError) as error:
             raise store_trouble(root, error) from error
     raise CommitConflict(

@@ -6,19 +6,17 @@ loses them, by a commit with the same count (`sink.replays`). A replay that dies
 
 from __future__ import annotations
 
-import random
 import secrets
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake import DeltaTable
 from deltalake.transaction import AddAction
 
+from compaction.replace import commit_upon
 from compaction.rewrite import Plan, rewrite
 from compaction.workspace import workspace
 from query import connect
@@ -27,7 +25,7 @@ from schemas.errors import CommitConflict
 from schemas.tables import POSITION, RECORDS
 from sink import positions
 from sink.files import write_files
-from sink.lake import Lake, store_trouble
+from sink.lake import Lake
 from sink.positions import Source
 from sink.replays import replays, replays_entry
 from sink.scan import create_view
@@ -38,7 +36,6 @@ REPLAY_KEY: Final = "playlake.replay"
 
 _ROUND_ROWS: Final = 200_000
 _CHUNK_ROWS: Final = 50_000
-_MAX_ATTEMPTS: Final = 20
 _POSITION: Final = [each.name for each in POSITION]
 
 Judge = Callable[[pa.Table], Processed]
@@ -135,7 +132,7 @@ def finish(lake: Lake, *, step: Callable[[str], None] = lambda name: None) -> in
 
     replay_id = f"replay-{number}-{secrets.token_hex(4)}"
     done = rewrite(lake, make_plan, what="replay quarantine", rewrite_id=replay_id, table="quarantine", step=step)
-    if done is None and replays(lake.table("quarantine")) < number:  # they went by another way, such as expiry
+    if done is None and replays(lake.table("quarantine")) < number:  # none was left to take
         _commit(lake, "quarantine", [], number, lambda handle: replays(handle) < number)
     return done.rows if done else 0
 
@@ -166,9 +163,8 @@ def _read(lake: Lake, silver: DeltaTable, chosen: pa.Table) -> tuple[pa.Table, l
             "done": pa.array([positions.position(silver, source) for source in sources], pa.int64()),
         }
     )
-    columns = ", ".join(name if name != "headers" else "null as headers" for name in RECORDS.names)
+    columns = ", ".join(RECORDS.names).replace("headers", "cast(null as map(varchar, blob)) as headers")
     with workspace(lake) as con:
-        con.execute("set preserve_insertion_order = true")
         create_view(con, "quarantine", lake.table("quarantine"))
         con.register("chosen", chosen)
         con.register("done", done)
@@ -177,9 +173,7 @@ def _read(lake: Lake, silver: DeltaTable, chosen: pa.Table) -> tuple[pa.Table, l
             "join done using (topic, topic_id, kafka_partition) where kafka_offset <= done "
             f"order by {', '.join(_POSITION)}"
         ).to_arrow_table()
-    records = rows.drop_columns(["reasons", "headers"])
-    records = records.append_column(RECORDS.field("headers"), pa.nulls(len(rows), RECORDS.field("headers").type))
-    return records.select(RECORDS.names).cast(RECORDS), rows["reasons"].to_pylist()
+    return rows.drop_columns(["reasons"]).cast(RECORDS), rows["reasons"].to_pylist()
 
 
 def _append(lake: Lake, rows: pa.Table, number: int, step: Callable[[str], None]) -> None:
@@ -192,24 +186,7 @@ def _append(lake: Lake, rows: pa.Table, number: int, step: Callable[[str], None]
 def _commit(
     lake: Lake, name: str, files: Sequence[AddAction], number: int, may_follow: Callable[[DeltaTable], bool]
 ) -> None:
-    """Commit files and the count upon a version of which `may_follow` is true."""
-    for attempt in range(_MAX_ATTEMPTS):
-        handle = lake.table(name)
-        if not may_follow(handle):
-            raise CommitConflict(
-                f"another replay of {lake.uri} went on at the same time: run it again when that has ended"
-            )
-        try:
-            # Without retries: delta-rs must not rebase it onto a version that nobody has looked at.
-            properties = CommitProperties(
-                custom_metadata={REPLAY_KEY: str(number)},
-                app_transactions=[replays_entry(number)],
-                max_commit_retries=0,
-            )
-            handle.create_write_transaction([*files], "append", handle.schema(), commit_properties=properties)
-            return
-        except CommitFailedError:
-            time.sleep(random.uniform(0, 0.02 * min(attempt, 10)))  # noqa: S311  # jitter, no secret
-        except (OSError, DeltaError) as error:
-            raise store_trouble(lake.path(name), error) from error
-    raise CommitConflict(f"{lake.path(name)} was changed by others at each of {_MAX_ATTEMPTS} tries: run it again")
+    metadata = {REPLAY_KEY: str(number)}
+    version = commit_upon(lake, name, files, may_follow, metadata=metadata, transactions=[replays_entry(number)])
+    if version is None:
+        raise CommitConflict(f"another replay of {lake.uri} went on at the same time: run it again when that has ended")

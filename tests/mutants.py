@@ -8,7 +8,7 @@ from pathlib import Path
 _FENCE = "tests/fault/test_fence.py::test_"
 _KILL = "tests/fault/test_kill.py::test_"
 _BESIDE = "tests/fault/test_compaction_beside_writers.py::test_"
-_NOT_CHECKED = ("if not gone <= {file.path for file in live_files(handle, root)}:", "if not gone:")
+_NOT_CHECKED = ("gone <= {file.path for file in live_files(handle, root)}", "bool(gone)")
 _TAKEN = "tests/unit/test_compact.py::test_what_another_compaction_took_between_check_and_commit_is_left[128000000]"
 _TRIMMED = f"{_FENCE}a_zombie_woken_after_the_new_owner_trimmed_and_died[seed0-disk-before silver]"
 
