@@ -12,7 +12,7 @@ from deltalake.exceptions import DeltaError
 from schemas.errors import LakeNotFound
 from schemas.tables import POSITION
 from sink.lake import Lake, store_trouble
-from sink.scan import create_view, duckdb_types
+from sink.scan import create_view, duckdb_types, without_rows
 
 TABLE: Final = "expired/bronze"
 RANGES: Final = pa.schema(
@@ -56,5 +56,4 @@ def create_expired_view(con: duckdb.DuckDBPyConnection, lake: Lake) -> None:
     try:
         create_view(con, "expired", lake.table(TABLE))
     except LakeNotFound:
-        columns = ", ".join(f"cast(null as {kind}) as {name}" for name, kind in duckdb_types(con, RANGES).items())
-        con.execute(f"create or replace view expired as select {columns} where false")
+        con.execute(f"create or replace view expired as {without_rows(duckdb_types(con, RANGES))}")

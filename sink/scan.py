@@ -6,6 +6,8 @@ through s3fs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import duckdb
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -57,14 +59,10 @@ def create_view(
     schema = pa.schema(handle.schema().to_arrow())
     paths = data_files(handle) if files is None else files
     kinds = duckdb_types(con, schema)
-    places = ", _file, _row" if with_places else ""
-    nothing = "select " + ", ".join(f"cast(null as {kind}) as {quoted(name)}" for name, kind in kinds.items())
-    nothing += (
-        ", cast(null as varchar) as _file, cast(null as bigint) as _row where false" if with_places else " where false"
-    )
-    columns = ", ".join(quoted(name) for name in schema.names) + places
+    shown = {**kinds, "_file": "varchar", "_row": "bigint"} if with_places else kinds
+    columns = ", ".join(map(quoted, shown))
     if not paths:
-        con.execute(f"create or replace view {view} as {nothing}")
+        con.execute(f"create or replace view {view} as {without_rows(shown)}")
         return
     partition_columns = handle.metadata().partition_columns
     hive_types = ", ".join(f"{quoted(name)}: {kind}" for name, kind in kinds.items() if name in partition_columns)
@@ -80,8 +78,13 @@ def create_view(
     try:
         con.execute(f"create or replace view {view} as select {columns} from {rows}")  # noqa: S608
     except duckdb.BinderException:  # a column that was added to the table, and that none of these files has
-        rows = f"({nothing} union all by name select * from {rows})"  # noqa: S608
+        rows = f"({without_rows(shown)} union all by name select * from {rows})"  # noqa: S608
         con.execute(f"create or replace view {view} as select {columns} from {rows}")  # noqa: S608
+
+
+def without_rows(kinds: Mapping[str, str]) -> str:
+    """Return a query of no rows with these columns: name → DuckDB's name of its type."""
+    return f"select {', '.join(f'cast(null as {kind}) as {quoted(name)}' for name, kind in kinds.items())} where false"
 
 
 def duckdb_types(con: duckdb.DuckDBPyConnection, schema: pa.Schema) -> dict[str, str]:
