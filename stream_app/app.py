@@ -26,7 +26,6 @@ import faust
 import pyarrow as pa
 from faust.types import TP
 
-from schemas.countries import countries
 from schemas.errors import (
     BrokerUnavailable,
     FenceLost,
@@ -43,7 +42,7 @@ from sink.positions import Source
 from sink.writer import Flushed, LakeWriter
 from stream_app.batches import BatchConsumer
 from stream_app.budgets import Budgets
-from stream_app.catalogue import WatchedCatalogue
+from stream_app.catalogue import WatchedCatalogue, known_countries
 from stream_app.known_schemas import KnownSchemas
 from stream_app.metrics import WorkerMetrics, WorkerState, lag_records
 from stream_app.origin import Origin
@@ -142,8 +141,7 @@ def run_worker(settings: WorkerSettings, *, step: Callable[[str], None] | None =
     patiently, for_s = Patience(threading.Event()), float("inf") if settings.wait_for_store else _START_TIMEOUT_S
     patiently(lambda: settings.origin.require_known(settings.lake, accept_new=settings.accept_new_topic), for_s=for_s)
     catalogue = WatchedCatalogue(settings.catalogue)
-    regions = pa.Table.from_pylist([{"code": country.code, "region": country.region} for country in countries()])
-    processor = Processor(catalogue.titles, regions, settings.rules)
+    processor = Processor(catalogue.titles, known_countries(), settings.rules)
     settings.lake.filesystem()  # loads s3fs now: that takes a second or more, for which the first flush would wait
     writer = patiently(lambda: LakeWriter(settings.lake, step=step), for_s=for_s)
     with tempfile.TemporaryDirectory(prefix="playlake-worker-") as folder:  # Faust wants one; it stays empty

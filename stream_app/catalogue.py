@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
+from schemas.countries import countries
 from schemas.errors import ConfigError
 
 COLUMNS: Final = ("show_id", "type", "title", "director", "country", "release_year", "rating", "duration", "listed_in")
@@ -38,6 +39,11 @@ _log = logging.getLogger(__name__)
 def shipped_catalogue() -> Path:
     """Return the path of the small catalogue of invented titles that comes with playlake."""
     return Path(str(files("schemas").joinpath("titles.csv")))
+
+
+def known_countries() -> pa.Table:
+    """Return the countries that playlake knows: columns `code` and `region`."""
+    return pa.table({name: [getattr(country, name) for country in countries()] for name in ("code", "region")})
 
 
 def read_titles(path: Path) -> pa.Table:

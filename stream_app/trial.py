@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from schemas.countries import countries
 from schemas.tables import POSITION
+from stream_app.catalogue import known_countries
 from stream_app.formats import Schemas
 from stream_app.process import Processed, Processor
 from stream_app.rules import CODE, Rule, RuleSet
@@ -102,8 +102,7 @@ def _judge(records: pa.Table, schemas: Schemas, titles: pa.Table, rules: RuleSet
     counted = tuple(
         rule.model_copy(update={"action": "warn"}) if rule.action == "fail" else rule for rule in rules.rules
     )
-    regions = pa.Table.from_pylist([{"code": country.code, "region": country.region} for country in countries()])
-    processor = Processor(titles, regions, replace(rules, rules=counted))
+    processor = Processor(titles, known_countries(), replace(rules, rules=counted))
     try:
         return processor(records, schemas)
     finally:

@@ -10,7 +10,6 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import pyarrow as pa
 from pydantic import Field, model_validator
 from pydantic_settings import CliPositionalArg
 
@@ -18,7 +17,6 @@ from playlake.settings import VerbSettings
 from query import connect
 from query.refused import arrow_rows, as_records, count_by, places, rows
 from query.render import plain, write_parquet, write_text
-from schemas.countries import countries
 from schemas.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -172,26 +170,28 @@ def _replay(settings: Settings) -> int:
     from playlake.replay import replay
     from sink.faults import VARIABLE, fault_point
     from sink.lake import Lake
-    from stream_app.catalogue import read_titles, shipped_catalogue
+    from stream_app.catalogue import known_countries, read_titles, shipped_catalogue
     from stream_app.known_schemas import KnownSchemas
-    from stream_app.process import Processed, Processor
+    from stream_app.process import Processor
     from stream_app.rules import read_rules, shipped_rules
 
     rules = read_rules(settings.rules) if settings.rules is not None else shipped_rules()
     titles = read_titles(settings.catalogue or shipped_catalogue())
-    regions = pa.Table.from_pylist([{"code": country.code, "region": country.region} for country in countries()])
     with ExitStack() as stack:
         registry = None
         if settings.schema_registry:
             registry = stack.enter_context(closing(open_registry(settings.schema_registry, settings.registry_option)))
         known = KnownSchemas(registry)
-        processor = stack.enter_context(closing(Processor(titles, regions, rules)))
-
-        def judge(records: pa.Table) -> Processed:
-            return processor(records, known.used_in(records))
+        processor = stack.enter_context(closing(Processor(titles, known_countries(), rules)))
 
         step = fault_point(os.environ.get(VARIABLE)) or (lambda name: None)
-        done = replay(Lake.at(settings.lake), judge, settings.where, dry_run=settings.dry_run, step=step)
+        done = replay(
+            Lake.at(settings.lake),
+            lambda records: processor(records, known.used_in(records)),
+            settings.where,
+            dry_run=settings.dry_run,
+            step=step,
+        )
     if settings.as_json:
         print(json.dumps({**vars(done), "dry_run": settings.dry_run}))
     else:
