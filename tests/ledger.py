@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -21,6 +20,7 @@ import pyarrow as pa
 from confluent_kafka import KafkaError, Message, Producer
 
 from tests.broker import Broker
+from tests.meanwhile import meanwhile
 from tests.records import event_bytes
 from tests.tables import files_of, is_table, open_table, parquet_file
 
@@ -100,27 +100,18 @@ class Ledger:
         """
         endless = map(event_bytes, itertools.count(first)) if values is None else values
         producer = Producer({**self._settings, "enable.idempotence": True})
-        should_end = threading.Event()
-        trouble: list[BaseException] = []
 
-        def run() -> None:
-            try:
-                for number, value in enumerate(endless):
-                    if should_end.wait(1 / per_s):
-                        return
-                    self._produce(producer, value, number % kafka_partitions)
-            except BaseException as error:
-                trouble.append(error)
+        def steps() -> Iterator[None]:
+            for number, value in enumerate(endless):
+                self._produce(producer, value, number % kafka_partitions)
+                yield
 
-        thread = threading.Thread(target=run, name="trickle", daemon=True)
-        thread.start()
         try:
-            yield
+            with meanwhile(steps, 1 / per_s):
+                yield
         finally:
-            should_end.set()
-            thread.join()
-        left = producer.flush(60)
-        assert ([], 0) == (trouble, left)
+            left = producer.flush(60)
+        assert 0 == left
 
     def transactional(self, transactional_id: str) -> Producer:
         producer = Producer({**self._settings, "transactional.id": transactional_id})

@@ -6,15 +6,14 @@ folder = maven.archive("apicurio-3.0.9", "group:name:version:tar.gz:all", print)
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 import shutil
 import subprocess
 import tarfile
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
+
+from tests.cache import cache, made_once
 
 _TIMEOUT_S = 900
 
@@ -59,23 +58,8 @@ def _cached(name: str, wanted: bytes, fetch: Callable[[Path], None], say: Callab
     for program in ("java", "mvn"):
         if shutil.which(program) is None:
             raise NoJars(f"there is no `{program}` on the PATH: install Java 17+ and Maven")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "playlake" / name
-    folder = cache / hashlib.sha256(wanted).hexdigest()[:8]
-    if folder.is_dir():
-        return folder
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if folder.is_dir():
-            return folder
-        say(f"fetching {name} through Maven into {folder} (once)")
-        unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=cache))
-        try:
-            fetch(unfinished)
-            unfinished.rename(folder)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
-    return folder
+    folder = cache(name) / hashlib.sha256(wanted).hexdigest()[:8]
+    return made_once(folder, fetch, lambda: say(f"fetching {name} through Maven into {folder} (once)"))
 
 
 def _maven(name: str, words: list[str], folder: Path) -> None:

@@ -18,9 +18,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.broker import Broker, fresh_name
 
@@ -183,40 +183,33 @@ class Worker(Running):
         return sum(int(match[1].replace(",", "")) for match in found if match)
 
 
-class Workers:
-    """Starts workers of one group, and ends those still running when the test is over."""
+class StartedWorkers:
+    """Starts workers, and ends those still running when the test is over."""
 
-    def __init__(
-        self, broker: Broker, folder: Path, env: Mapping[str, str] | None = None, through: Sequence[str] = ()
-    ) -> None:
+    def __init__(self, folder: Path, env: Mapping[str, str], through: Sequence[str] = ()) -> None:
         """Give `env` for variables that all workers get, `through` for a command that becomes each of them."""
-        self._broker = broker
         self._folder = folder
-        self._env, self._through = env or {}, through
+        self._env, self._through = env, through
         self._started: list[Worker] = []
-        self.group = fresh_name("group")
 
-    def start(
-        self,
-        topic: str,
-        lake: Path | str,
-        *flags: str,
-        name: str | None = None,
-        group: str | None = None,
-        env: Mapping[str, str] | None = None,
+    def begin(
+        self, flags: Sequence[str], latency: str, name: str | None = None, env: Mapping[str, str] | None = None
     ) -> Worker:
-        """Start a worker; it has not joined its group yet. Flags given here win over the ones that tests share."""
-        where = ["--broker", self._broker.url, "--topic", topic, "--lake", str(lake), "--group", group or self.group]
-        quick = [] if "--allowed-latency" in flags else ["--allowed-latency", "1s"]
+        """Start a worker with this allowed latency, unless the flags say another."""
+        quick = [] if "--allowed-latency" in flags else ["--allowed-latency", latency]
         worker = Worker(
             name or f"worker-{len(self._started) + 1}",
-            ["stream", *where, *quick, "--json", *flags],
+            ["stream", *quick, "--json", *flags],
             self._folder,
             {**self._env, **(env or {})},
             self._through,
         )
         self._started.append(worker)
         return worker
+
+    def start(self, topic: str, lake: Path | str, *flags: str, **options: Any) -> Worker:
+        """Start a worker; it reads nothing yet. Flags given here win over the ones that tests share."""
+        raise NotImplementedError
 
     def catch_up(self, topic: str, lake: Path | str, *flags: str, **options: Any) -> Worker:
         """Run a worker with `--until-caught-up` to its end, which must be a good one."""
@@ -232,15 +225,48 @@ class Workers:
             print(f"---- {worker.name}\n{worker.log}")
 
 
+AnyWorkers = TypeVar("AnyWorkers", bound=StartedWorkers)
+
+
+class Workers(StartedWorkers):
+    """Workers of one group."""
+
+    def __init__(
+        self, broker: Broker, folder: Path, env: Mapping[str, str] | None = None, through: Sequence[str] = ()
+    ) -> None:
+        """Give `env` for variables that all workers get, `through` for a command that becomes each of them."""
+        super().__init__(folder, env or {}, through)
+        self._broker = broker
+        self.group = fresh_name("group")
+
+    def start(
+        self,
+        topic: str,
+        lake: Path | str,
+        *flags: str,
+        name: str | None = None,
+        group: str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Worker:
+        """Start a worker; it has not joined its group yet. Flags given here win over the ones that tests share."""
+        where = ["--broker", self._broker.url, "--topic", topic, "--lake", str(lake), "--group", group or self.group]
+        return self.begin([*where, *flags], "1s", name, env)
+
+
 @contextmanager
-def workers_of(
-    broker: Broker, tmp_path: Path, env: Mapping[str, str] | None = None, through: Sequence[str] = ()
-) -> Iterator[Workers]:
-    """Give `Workers` whose logs are below `tmp_path`; all of them have ended afterwards. For fixtures."""
+def ended_afterwards(tmp_path: Path, make: Callable[[Path], AnyWorkers]) -> Iterator[AnyWorkers]:
+    """Give what `make` makes of a new folder for logs; all of its workers have ended afterwards. For fixtures."""
     folder = tmp_path / "workers"
     folder.mkdir()
-    started = Workers(broker, folder, env, through)
+    started = make(folder)
     try:
         yield started
     finally:
         started.close()
+
+
+def workers_of(
+    broker: Broker, tmp_path: Path, env: Mapping[str, str] | None = None, through: Sequence[str] = ()
+) -> AbstractContextManager[Workers]:
+    """Give `Workers` whose logs are below `tmp_path`; all of them have ended afterwards. For fixtures."""
+    return ended_afterwards(tmp_path, lambda folder: Workers(broker, folder, env, through))

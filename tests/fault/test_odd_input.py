@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from tests.broker import Broker
 from tests.conftest import MakeTopic
 from tests.fault.promise import PARTITIONS, recover, the_promise_holds
 from tests.ledger import Ledger, events, rows_in, table_rows
+from tests.meanwhile import meanwhile
 from tests.records import event_bytes
 from tests.workers import Workers, playlake
 
@@ -100,21 +100,14 @@ def test_a_burst_that_repeats_a_few_ids(
 @contextlib.contextmanager
 def flood(ledger: Ledger, kafka_partition: int, most: int) -> Iterator[None]:
     """Send to one Kafka partition as fast as its broker takes it, up to `most` records, until the block ends."""
-    should_end = threading.Event()
 
-    def run() -> None:
+    def steps() -> Iterator[None]:
         for first in range(0, most, 5000):
-            if should_end.is_set():
-                return
             ledger.send(events(5000, first=first), kafka_partition)
+            yield
 
-    thread = threading.Thread(target=run, name="flood")
-    thread.start()
-    try:
+    with meanwhile(steps, 0):
         yield
-    finally:
-        should_end.set()
-        thread.join()
 
 
 @pytest.mark.parametrize("others_are", ["idle", "trickling"])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import shutil
 import socket
 import subprocess
@@ -18,6 +16,7 @@ import boto3
 
 from tests import broker
 from tests.broker.kafka import free_ports, fresh_name, wait_until
+from tests.cache import cache, made_once
 
 VERSION = "3.3.3"
 REGION = "us-east-1"
@@ -34,22 +33,9 @@ def prepare(say: Callable[[str], None]) -> Path:
     for program in ("node", "npm"):
         if shutil.which(program) is None:
             raise NoKinesis(f"tests of Kinesis need `{program}` on the PATH: install Node 18+ with npm")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "playlake" / f"kinesalite-{VERSION}"
-    script = cache / "node" / "node_modules" / "kinesalite" / "cli.js"
-    if script.exists():
-        return script
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not script.exists():
-            say(f"fetching kinesalite {VERSION} through npm into {cache} (once, seconds)")
-            unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=cache))
-            try:
-                _install(unfinished)
-                unfinished.rename(cache / "node")
-            finally:
-                shutil.rmtree(unfinished, ignore_errors=True)
-    return script
+    folder = cache(f"kinesalite-{VERSION}") / "node"
+    made_once(folder, _install, lambda: say(f"fetching kinesalite {VERSION} through npm into {folder} (once, seconds)"))
+    return folder / "node_modules" / "kinesalite" / "cli.js"
 
 
 def _install(folder: Path) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from tests.kinesis.kinesalite import Kinesalite
 from tests.ledger import positions, table_rows
+from tests.meanwhile import meanwhile
 from tests.records import event_bytes
 
 _CALL = 400
@@ -44,26 +44,14 @@ class StreamLedger:
     @contextlib.contextmanager
     def trickle(self, first: int = 1_000_000, per_call: int = 8, pause_s: float = 0.02) -> Iterator[None]:
         """Keep putting valid events to all shards until the block ends; all have arrived then."""
-        should_end = threading.Event()
-        trouble: list[BaseException] = []
 
-        def run() -> None:
-            try:
-                for start in itertools.count(first, per_call):
-                    if should_end.wait(pause_s):
-                        return
-                    self.send([event_bytes(number) for number in range(start, start + per_call)], users=per_call)
-            except BaseException as error:
-                trouble.append(error)
+        def steps() -> Iterator[None]:
+            for start in itertools.count(first, per_call):
+                self.send([event_bytes(number) for number in range(start, start + per_call)], users=per_call)
+                yield
 
-        thread = threading.Thread(target=run, name="trickle", daemon=True)
-        thread.start()
-        try:
+        with meanwhile(steps, pause_s):
             yield
-        finally:
-            should_end.set()
-            thread.join()
-        assert [] == trouble
 
     def agrees_with(self, lake: Path | str) -> None:
         """Each record exactly once in bronze, byte for byte, in its shard's order without a hole, and with one fate."""

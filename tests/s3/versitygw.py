@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.cache import cache
+
 VERSION = "1.8.0"
 KIND_VARIABLE = "PLAYLAKE_TEST_S3"
 """`moto` has the tests use that one. pytest sets it for the processes that it starts: they need not try again."""
@@ -49,8 +51,7 @@ def prepare(say: Callable[[str], None]) -> str:
 
 def binary() -> Path:
     """Return where its binary is, or would be."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return cache / "playlake" / f"versitygw-{VERSION}" / "versitygw"
+    return cache(f"versitygw-{VERSION}") / "versitygw"
 
 
 def _build(go: str, path: Path) -> str | None:
