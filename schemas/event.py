@@ -18,6 +18,8 @@ OPTIONAL_TEXT_FIELDS: Final = ("device_type", "country", "app_version")
 
 TEXT_FIELDS: Final = (*REQUIRED_FIELDS, "content_id", *OPTIONAL_TEXT_FIELDS)
 """What the rules read as text; in another type it is a fault."""
+EVENT_FIELD_ALIASES: Final = {"content_id": "title_id"}
+"""Other names of fields, and the names that the tables have for them."""
 NUMBER_FIELDS: Final = ("event_ts", "playhead_s")
 """What the rules read as numbers."""
 

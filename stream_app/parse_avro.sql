@@ -1,4 +1,4 @@
--- Avro records as fields: the first half of a statement that process.sql or faults.sql ends.
+-- Avro records as fields: the first half of a statement that types.sql or faults.sql ends.
 --
 -- grain:    one row in, one row out.
 -- reads:    avro_batch  row_number, broker_timestamp, ingest_timestamp; fault and fault_detail (of what can't be

@@ -1,4 +1,4 @@
--- JSON records as fields: the first half of a statement that process.sql or faults.sql ends.
+-- JSON records as fields: the first half of a statement that types.sql or faults.sql ends.
 --
 -- grain:    one row in, one row out.
 -- reads:    json_batch  row_number, text (null where the bytes are no UTF-8), byte_count, broker_timestamp,

@@ -133,6 +133,11 @@ class RuleSet:
         text = json.dumps([[rule.name, rule.condition, rule.action, rule.columns] for rule in self.rules])
         return f"v{self.version}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
+    @property
+    def emptied(self) -> set[str]:
+        """Return the columns that some rule may empty."""
+        return {column for rule in self.rules for column in rule.columns}
+
     def bits(self, *actions: str) -> int:
         """Return the bits of the rules with one of these actions."""
         return sum(1 << place for place, rule in enumerate(self.rules) if rule.action in actions)
