@@ -166,7 +166,7 @@ class Processor:
                 self._parsed("types", _take(records, rest), ids[rest], schemas).select(FIELDS.names).cast(FIELDS)
             )
             numbers.append(rest)
-        fields, rows = pa.concat_tables(parts).combine_chunks(), np.concatenate(numbers)
+        fields, rows = pa.concat_tables(parts), np.concatenate(numbers)
         found = {
             "title_row": self._title_rows(fields["title_id"]),
             "country_row": self._country_rows(fields["country"]),
@@ -327,7 +327,13 @@ def _take(table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
     """Return these rows; the table itself if that is all of them."""
     if len(rows) == table.num_rows and (rows == np.arange(len(rows))).all():
         return table
-    return table.take(pa.array(rows))
+    wanted, highest = pa.array(rows), int(rows.max(initial=0))
+    # Of several chunks pyarrow makes one first. Only what isn't plain JSON is in a second one: nearly always bad records.
+    columns = [
+        (column.chunk(0) if column.num_chunks and highest < len(column.chunk(0)) else column).take(wanted)
+        for column in table.columns
+    ]
+    return pa.table(columns, schema=table.schema)
 
 
 def _with_payloads(
