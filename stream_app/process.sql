@@ -3,7 +3,7 @@
 -- follows:  `parsed`, from parse_json.sql or parse_avro.sql; the two together are one statement.
 -- grain:    one row in, one row out; `is_valid` means silver, else quarantine (faults.sql says why). The caller adds
 --           positions and times by row_number, the catalogue's columns by title_row and the region by country_row.
--- reads:    parsed     row_number, text, broker_timestamp, ingest_timestamp, field, kinds
+-- reads:    parsed     row_number, text, broker_timestamp, ingest_timestamp, field, kinds, bitrate_kbps, odd
 --           titles     title_id, title_row: which row of the title catalogue
 --           countries  code, country_row
 -- promise:  total (any bytes give a row) and pure (the same batch and tables, the same rows).
@@ -35,7 +35,9 @@ typed as (
         case kinds[12]
             when 'DOUBLE' then true when 'BIGINT' then true when 'UBIGINT' then true when 'HUGEINT' then true
             else false
-        end as playhead_s_is_number
+        end as playhead_s_is_number,
+        -- Fields of version 2 never refuse a record (schemas.event.LATER_TEXT_FIELDS); `odd` says why one is null.
+        field.audio_language, field.ab_bucket, bitrate_kbps, odd
     from parsed
 ),
 
@@ -87,7 +89,7 @@ select
     event_id, user_id, profile_id, session_id, title_id, event_type,
     case when event_ts_is_number and isfinite(event_ts) then event_ts end as event_ts,
     event_timestamp,
-    device_type, country, playhead_s, app_version,
+    device_type, country, playhead_s, app_version, audio_language, bitrate_kbps, ab_bucket,
     title_row,
     country_row,
     -- Weighted mean of what a reader relies on: event time 0.30, title 0.30, country 0.15, device 0.15,
@@ -97,7 +99,7 @@ select
         / 100.0::double as quality_score,
     case
         when event_timestamp is null or not title_is_known or not country_is_known or not device_is_known
-            or rule_warnings is not null
+            or odd is not null or rule_warnings is not null
             then list_filter(
                 [
                     case
@@ -111,7 +113,7 @@ select
                     case when not device_is_known then 'unknown_device_type' end
                 ],
                 lambda code: code is not null
-            ) || coalesce(rule_warnings, [])
+            ) || coalesce(odd, []) || coalesce(rule_warnings, [])
         else []::varchar[]
     end as warnings,
     case when event_timestamp is null then 'null' else 'event_ts' end as event_date_source,
