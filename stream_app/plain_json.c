@@ -20,12 +20,13 @@ typedef struct {
 } Cursor;
 
 /* What to look for: the names, one behind the other, and for each the slot that its value goes to. Two names may share a
- * slot. Slots below `texts` hold text, the others up to `slots` numbers. */
+ * slot. Slots below `texts` hold text, those below `integers` any number, the others up to `slots` whole numbers below
+ * 2^31. */
 typedef struct {
     const uint8_t *names;
     const int32_t *name_ends;
     const int32_t *name_slots;
-    int32_t count, texts, slots;
+    int32_t count, texts, integers, slots;
 } Fields;
 
 static const double POWERS[] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,
@@ -74,7 +75,7 @@ static inline int64_t take_text(Cursor *c) {
 
 static inline int is_digit(const Cursor *c) { return c->at < c->end && *c->at >= '0' && *c->at <= '9'; }
 
-static inline int take_number(Cursor *c, double *value) {
+static inline int take_number(Cursor *c, double *value, int is_integer) {
     uint64_t number = 0;
     int digits = 0, decimals = 0;
     if (is_digit(c) && *c->at == '0') { /* nothing but a point may follow */
@@ -84,12 +85,13 @@ static inline int take_number(Cursor *c, double *value) {
         for (; digits < MOST_DIGITS && is_digit(c); digits++) number = 10 * number + (uint64_t)(*c->at++ - '0');
     }
     if (digits == 0) return 0;
-    if (take(c, '.')) {
+    if (!is_integer && take(c, '.')) {
         for (; digits + decimals < MOST_DIGITS && is_digit(c); decimals++)
             number = 10 * number + (uint64_t)(*c->at++ - '0');
         if (decimals == 0) return 0;
     }
-    if (is_digit(c) || number > UINT64_C(1) << 53) return 0; /* a double holds both parts of the quotient exactly */
+    /* of a larger number a double need not hold both parts of the quotient exactly */
+    if (is_digit(c) || number > (is_integer ? INT32_MAX : UINT64_C(1) << 53)) return 0;
     *value = (double)number / POWERS[decimals];
     return 1;
 }
@@ -98,7 +100,7 @@ static inline int take_number(Cursor *c, double *value) {
 static inline int take_scalar(Cursor *c) {
     double ignored;
     if (take(c, '"')) return take_text(c) >= 0;
-    return take_word(c, "null", 4) || take_word(c, "true", 4) || take_word(c, "false", 5) || take_number(c, &ignored);
+    return take_word(c, "null", 4) || take_word(c, "true", 4) || take_word(c, "false", 5) || take_number(c, &ignored, 0);
 }
 
 /* A field's place among the names; they come in the same order each time, so the one after the last is tried first. */
@@ -141,7 +143,7 @@ static int read_record(Cursor c, const uint8_t *data, const Fields *f, int32_t *
                 if (take_word(&c, "null", 4)) {
                     /* as if it were absent */
                 } else if (slot >= f->texts) {
-                    if (!take_number(&c, &numbers[slot - f->texts])) return 0;
+                    if (!take_number(&c, &numbers[slot - f->texts], slot >= f->integers)) return 0;
                     lengths[slot] = 0;
                 } else {
                     if (!take(&c, '"')) return 0;
@@ -168,9 +170,9 @@ static int read_record(Cursor c, const uint8_t *data, const Fields *f, int32_t *
  * is_plain        [rows]: 1 or 0; a record that isn't plain has no values
  */
 void plain_json_read(const uint8_t *data, const int32_t *offsets, int64_t rows, const uint8_t *names,
-                     const int32_t *name_ends, const int32_t *name_slots, int32_t count, int32_t texts, int32_t slots,
-                     int32_t *begins, int32_t *lengths, double *numbers, int64_t *sizes, uint8_t *is_plain) {
-    const Fields fields = {names, name_ends, name_slots, count, texts, slots};
+                     const int32_t *name_ends, const int32_t *name_slots, int32_t count, int32_t texts, int32_t integers,
+                     int32_t slots, int32_t *begins, int32_t *lengths, double *numbers, int64_t *sizes, uint8_t *is_plain) {
+    const Fields fields = {names, name_ends, name_slots, count, texts, integers, slots};
     int32_t row_begins[MOST_SLOTS] = {0}, row_lengths[MOST_SLOTS];
     double row_numbers[MOST_SLOTS] = {0};
     memset(sizes, 0, (size_t)texts * sizeof *sizes);

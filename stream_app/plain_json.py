@@ -39,7 +39,12 @@ class PlainJson:
     """Reads the wanted fields of plain JSON records. Not for use from two threads at once."""
 
     def __init__(
-        self, library: ctypes.CDLL, text: Sequence[str], numbers: Sequence[str], aliases: Mapping[str, str]
+        self,
+        library: ctypes.CDLL,
+        text: Sequence[str],
+        numbers: Sequence[str],
+        integers: Sequence[str],
+        aliases: Mapping[str, str],
     ) -> None:
         """Say what to look for.
 
@@ -47,12 +52,13 @@ class PlainJson:
             library: from `compiled`.
             text: names of fields that hold text.
             numbers: names of fields that hold numbers.
+            integers: names of fields that hold whole numbers of 32 bits; a record with another there is not plain.
             aliases: other names of fields; a record with both names is not plain.
         """
-        slots = [*text, *numbers]
+        slots = [*text, *numbers, *integers]
         if len(slots) > _MOST_SLOTS:
             raise ValueError(f"plain_json.c has bits for {_MOST_SLOTS} fields, not {len(slots)}")
-        self._text, self._numbers = tuple(text), tuple(numbers)
+        self._text, self._numbers, self._integers = tuple(text), (*numbers, *integers), frozenset(integers)
         named = {**{name: name for name in slots}, **aliases}
         self._names = np.frombuffer("".join(named).encode(), np.uint8)
         self._name_ends = np.cumsum([len(name.encode()) for name in named], dtype=np.int32)
@@ -66,7 +72,8 @@ class PlainJson:
         _, offset_bytes, data = value.buffers()
         if rows == 0 or data is None:
             nothing = {name: pa.nulls(rows, pa.string()) for name in self._text}
-            nothing |= {name: pa.nulls(rows, pa.float64()) for name in self._numbers}
+            for name in self._numbers:
+                nothing[name] = pa.nulls(rows, pa.int32() if name in self._integers else pa.float64())
             return Plain(nothing, np.zeros(rows, np.bool_))
         offsets = ctypes.c_void_p(offset_bytes.address + 4 * value.offset)
         begins, lengths = np.empty((texts, rows), np.int32), np.empty((slots, rows), np.int32)
@@ -79,6 +86,7 @@ class PlainJson:
             *(_at(each) for each in (self._names, self._name_ends, self._name_slots)),
             len(self._name_ends),
             texts,
+            slots - len(self._integers),
             slots,
             *(_at(each) for each in (begins, lengths, numbers, sizes, is_plain)),
         )
@@ -92,7 +100,8 @@ class PlainJson:
         for place, name in enumerate(self._numbers):
             valid = pa.allocate_buffer((rows + 7) // 8)
             nulls = self._gather(None, None, _at(lengths[texts + place]), ctypes.c_int64(rows), _at(valid), None, None)
-            columns[name] = pa.Array.from_buffers(pa.float64(), rows, [valid, pa.py_buffer(numbers[place])], nulls)
+            column = pa.Array.from_buffers(pa.float64(), rows, [valid, pa.py_buffer(numbers[place])], nulls)
+            columns[name] = column.cast(pa.int32()) if name in self._integers else column
         return Plain(columns, is_plain)
 
 

@@ -328,7 +328,7 @@ def _take(table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
     if len(rows) == table.num_rows and (rows == np.arange(len(rows))).all():
         return table
     wanted, highest = pa.array(rows), int(rows.max(initial=0))
-    # Of several chunks pyarrow makes one first. Only what isn't plain JSON is in a second one: nearly always bad records.
+    # Of several chunks pyarrow makes one first. In a second one is only what isn't plain JSON: bad records, mostly.
     columns = [
         (column.chunk(0) if column.num_chunks and highest < len(column.chunk(0)) else column).take(wanted)
         for column in table.columns

@@ -53,7 +53,7 @@ select
     event_id, user_id, profile_id, session_id, title_id, event_type,
     case when event_ts_is_number and isfinite(event_ts) then event_ts end as event_ts,
     event_timestamp,
-    device_type, country, playhead_s, app_version,
+    device_type, country, playhead_s, app_version, audio_language, bitrate_kbps, ab_bucket,
     title_row,
     country_row,
     -- Weighted mean of what a reader relies on: event time 0.30, title 0.30, country 0.15, device 0.15,
@@ -63,7 +63,7 @@ select
         / 100.0::double as quality_score,
     case
         when event_timestamp is null or not title_is_known or not country_is_known or not device_is_known
-            or rule_warnings is not null
+            or odd is not null or rule_warnings is not null
             then list_filter(
                 [
                     case
@@ -77,7 +77,7 @@ select
                     case when not device_is_known then 'unknown_device_type' end
                 ],
                 lambda code: code is not null
-            ) || coalesce(rule_warnings, [])
+            ) || coalesce(odd, []) || coalesce(rule_warnings, [])
         else []::varchar[]
     end as warnings,
     case when event_timestamp is null then 'null' else 'event_ts' end as event_date_source,

@@ -5,6 +5,7 @@
 -- gives:  typed_batch of process.sql, but for the rows looked up: the fields by name, `title_id` under either name, and
 --         texts_are_texts                  whether no text is of another type and the required ones are there
 --         <number>_is_missing, _is_number  what its kind says of a number
+--         odd                              codes for silver.warnings of later fields that can't be read; null: none
 typed as (
     select
         row_number, text, broker_timestamp, ingest_timestamp,
@@ -27,7 +28,9 @@ typed as (
         case kinds[12]
             when 'DOUBLE' then true when 'BIGINT' then true when 'UBIGINT' then true when 'HUGEINT' then true
             else false
-        end as playhead_s_is_number
+        end as playhead_s_is_number,
+        -- Fields of version 2 never refuse a record (schemas.event.LATER_TEXT_FIELDS); `odd` says why one is null.
+        field.audio_language, field.ab_bucket, bitrate_kbps, odd
     from parsed
 )
 

@@ -18,7 +18,7 @@ int main(void) {
         double numbers[1];
         int64_t sizes[2];
         uint8_t is_plain;
-        plain_json_read(data, offsets, 1, names, name_ends, name_slots, 4, 2, 3, begins, lengths, numbers, sizes, &is_plain);
+        plain_json_read(data, offsets, 1, names, name_ends, name_slots, 4, 2, 3, 3, begins, lengths, numbers, sizes, &is_plain);
         for (int slot = 0; slot < 2; slot++) {
             uint8_t valid, *text = malloc((size_t)sizes[slot]);
             int32_t ends[2];

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import stream_app.plain_json
-from schemas.event import EVENT_FIELD_ALIASES, NUMBER_FIELDS
+from schemas.event import EVENT_FIELD_ALIASES, LATER_NUMBER_FIELDS, LATER_TEXT_FIELDS
 from stream_app.formats import EVENT_TEXT
 from stream_app.plain_json import PlainJson, compiled
 from tests.processing import processor
@@ -46,7 +46,9 @@ odd_numbers = st.sampled_from(
 )
 numbers = st.integers(0, 10**19).map(str) | st.floats(0, 1e16, allow_nan=False).map(repr) | odd_numbers
 values = st.sampled_from(["null", "true", "false", "nul", "{}", "[]", '{"a":1}']) | odd_texts | numbers
-names = st.sampled_from([*event(), *EVENT_FIELD_ALIASES, "extra", "event_i", "event_idd", ""])
+names = st.sampled_from(
+    [*event(), *EVENT_FIELD_ALIASES, *LATER_TEXT_FIELDS, *LATER_NUMBER_FIELDS, "extra", "event_i", "event_idd", ""]
+)
 
 
 @st.composite
@@ -92,7 +94,7 @@ def test_a_plain_number_is_the_double_nearest_to_what_is_written(written):
 def reader() -> PlainJson:
     library = compiled()
     assert library is not None, "the package was built without a C compiler"
-    return PlainJson(library, EVENT_TEXT, NUMBER_FIELDS, EVENT_FIELD_ALIASES)
+    return PlainJson(library, EVENT_TEXT, ("event_ts", "playhead_s"), ("bitrate_kbps",), EVENT_FIELD_ALIASES)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +104,10 @@ def reader() -> PlainJson:
         (event_bytes(title_id=..., content_id="s1"), True),
         (event_bytes(country=None, playhead_s=None), True),
         (event_bytes(other="x", another=1.5, third=None, fourth=True), True),
+        (event_bytes(audio_language="de", bitrate_kbps=4500, ab_bucket="b"), True),
+        (event_bytes(bitrate_kbps=2**31 - 1), True),
+        (event_bytes(bitrate_kbps=2**31), False),
+        (event_bytes(bitrate_kbps=4500.0), False),
         (b"{}", True),
         (event_bytes(content_id="s1"), False),
         (event_bytes(country="DE\n"), False),
