@@ -28,4 +28,6 @@ def meanwhile(steps: Callable[[], Iterator[None]], pause_s: float) -> Iterator[N
     finally:
         should_end.set()
         thread.join()
+        if trouble:  # pytest shows it beside the block's own failure
+            print(f"meanwhile: {trouble[0]!r}")
     assert [] == trouble
