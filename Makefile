@@ -24,7 +24,8 @@ fault: ## the fault suite with 20 seeds each, for hours (ARGS='--seed 7' for one
 mutations: ## break the product in named ways, for each of which a fault test must fail (ARGS='epoch' for some)
 	tools/run --dev python -m tests.mutations $(ARGS)
 
-compose-test: ## the compose stack for real: kill a worker, scale, verify (ARGS='--keep' leaves it up)
+compose-test: ## the compose stacks for real: kill a worker, scale, verify (ARGS='--keep' leaves it up)
+	tools/chromium >/dev/null
 	tools/run --dev python -m tests.compose $(ARGS)
 
 lint: ## ruff, mypy, import rules
