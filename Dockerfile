@@ -27,6 +27,12 @@ RUN cd /opt/playlake/lib/python3*/site-packages \
       ! -name s3 ! -name kinesis ! -name sts ! -name sso ! -name sso-oidc ! -name signin -exec rm -rf {} + \
  && find . -name '*.pxd' -delete
 
+# A Kinesis API for the compose profile `kinesis`: for trying, in memory, and no part of playlake's image.
+FROM ${BASE} AS kinesis
+RUN pip install --no-cache-dir 'moto[server]==5.2.5'
+USER 10001:10001
+ENTRYPOINT ["moto_server", "--host", "0.0.0.0", "--port", "4567"]
+
 FROM ${BASE}
 LABEL org.opencontainers.image.title=playlake \
       org.opencontainers.image.licenses=Apache-2.0
