@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from confluent_kafka import Consumer, KafkaError
 
 REQUIRED = ("event_id", "user_id", "profile_id", "session_id", "title_id", "event_type")
-OPTIONAL = ("device_type", "country", "playhead_s", "app_version")
+OPTIONAL = ("device_type", "country", "playhead_s", "app_version", "audio_language", "bitrate_kbps", "ab_bucket")
 NAMES = (*REQUIRED, "event_ts", *OPTIONAL, "title", "content_type", "genres")
 FLUSH_ROWS = 100_000
 

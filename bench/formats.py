@@ -17,7 +17,7 @@ from sink.lake import Lake, data_files
 DAYS = 30
 COLUMNS = (
     "event_id, user_id, profile_id, session_id, title_id, event_type, event_ts, device_type, country, playhead_s, "
-    "app_version, event_date"
+    "app_version, audio_language, bitrate_kbps, ab_bucket, event_date"
 )
 AGGREGATE = "select event_type, count(*), avg(playhead_s) from {source} group by 1"
 ONE_DATE = AGGREGATE.replace(" group", " where event_date = '{date}' group")

@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 import pyarrow as pa
-from deltalake import DeltaTable, Schema
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake import DeltaTable
 
-from schemas.errors import CommitConflict, ConfigError
+from schemas.errors import ConfigError
 from schemas.tables import RepairColumns
-from sink.lake import Lake, store_trouble
+from sink.lake import Lake
 
 EVENT_DATE_SOURCE: Final = "event_date_source"
 REPAIR_ID: Final = "repair_id"
@@ -88,20 +87,3 @@ def require_same_event_time(lake: Lake, schema: pa.Schema) -> None:
             f"{lake.path(lake.events.name)} was repaired with --event-time {known} before: name that one; "
             "nothing was changed"
         )
-
-
-def add_columns(lake: Lake, handle: DeltaTable, fields: list[pa.Field]) -> None:
-    """Add columns to the table of events, by a commit of their own; rows that are there have null in them.
-
-    Raises:
-        CommitConflict: others changed the table's columns meanwhile; nothing was changed.
-        StoreUnavailable: the store does not answer.
-    """
-    try:
-        handle.alter.add_columns(Schema.from_arrow(pa.schema(fields)).fields)
-    except CommitFailedError as error:
-        raise CommitConflict(
-            f"{lake.path(lake.events.name)} was changed by others meanwhile; nothing was changed: run it again"
-        ) from error
-    except (OSError, DeltaError) as error:
-        raise store_trouble(lake.path(lake.events.name), error) from error

@@ -25,13 +25,13 @@ from compaction.marks import (
     EVENT_DATE_SOURCE,
     EVENT_TIME_BEFORE,
     REPAIR_ID,
-    add_columns,
     missing_marks,
     repair_columns,
     require_repairable,
 )
 from compaction.repair_rules import RepairRules, implausible_sql, own_time_sql, shipped_rules, time_sql
 from compaction.rewrite import Plan, rewrite
+from sink.columns import add_columns
 from sink.lake import Lake
 from sink.scan import connect, create_view, duckdb_types, quoted
 
@@ -170,7 +170,7 @@ def repair(
     handle = lake.table(table)
     missing = missing_marks(lake, handle, implausible=implausible)
     if missing and _has_work(lake, handle, task):
-        add_columns(lake, handle, missing)
+        add_columns(handle, missing)
         missing = []
     done = None if missing else rewrite(lake, make_plan, what="repair", rewrite_id=repair_id, step=step)
     handle = lake.table(table)

@@ -22,8 +22,9 @@ from compaction.workspace import workspace
 from query import connect
 from query.refused import arrow_rows
 from schemas.errors import CommitConflict
-from schemas.tables import POSITION, RECORDS
+from schemas.tables import POSITION, RECORDS, SILVER
 from sink import positions
+from sink.columns import add_missing_columns
 from sink.files import write_files
 from sink.lake import Lake
 from sink.positions import Source
@@ -91,6 +92,8 @@ def replay(
         LakeNotFound, IncompatibleLake, StoreUnavailable, RewriteMismatch: as elsewhere. Running again is safe.
     """
     done = Replayed(finished=0 if dry_run else finish(lake, step=step))
+    if not dry_run:
+        add_missing_columns(lake.table("silver"), SILVER)
     for chosen in _rounds(lake, where):
         silver = lake.table("silver")
         records, reasons = _read(lake, silver, chosen)

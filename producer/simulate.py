@@ -22,6 +22,7 @@ from producer.playback import Events, in_order, play_out
 from producer.viewers import Arrivals, cast_sessions
 from producer.wire import FIRST_MS, LAST_MS, Texts, event_values, session_texts
 from schemas.errors import ConfigError
+from schemas.event import EVENT_VERSIONS
 
 DEFAULT_EVENTS: Final = 1_000_000
 _MS_PER_DAY: Final = 86_400_000
@@ -40,6 +41,7 @@ class Scenario:
         dirty: share of the records that are bad, 0 to 1 (`producer.dirt.KINDS`).
         rate_per_s: None, or records a second of event time: record number n happens n / `rate_per_s` seconds after
             the start, in a world that is already running then.
+        schema_version: version of the event that the clients send, one of `schemas.event.EVENT_VERSIONS`.
         events_per_span: how many records cover the span once where there is no `events`.
     """
 
@@ -50,6 +52,7 @@ class Scenario:
     dirty: float = 0.0
     rate_per_s: float | None = None
     events_per_span: int = DEFAULT_EVENTS
+    schema_version: int = EVENT_VERSIONS[-1]
 
     def __post_init__(self) -> None:
         if not FIRST_MS <= self.start_ms <= LAST_MS - self.days * _MS_PER_DAY:
@@ -62,6 +65,10 @@ class Scenario:
             raise ConfigError(f"--dirty {self.dirty} is no share: write a number from 0 to 1")
         if self.days <= 0 or (self.rate_per_s is not None and self.rate_per_s <= 0):
             raise ConfigError("--days and --rate must be more than 0")
+        if self.schema_version not in EVENT_VERSIONS:
+            raise ConfigError(
+                f"--schema-version {self.schema_version} is none of {', '.join(map(str, EVENT_VERSIONS))}"
+            )
 
 
 @dataclass(frozen=True)
@@ -146,7 +153,7 @@ def _batches(scenario: Scenario) -> Iterator[Block]:
         seed = (scenario.seed, 0)
         world = viewers.live_arrivals(seed, min(scenario.rate_per_s, viewers.MAX_LIVE_EVENTS_PER_S), scenario.start_ms)
         clock = _Clock(scenario.start_ms, 1000 / scenario.rate_per_s * dirt.records_per_event)
-        yield from _written(seed, world, dirt, clock)
+        yield from _written(scenario, seed, world, dirt, clock)
         return
     span_ms = round(scenario.days * _MS_PER_DAY)
     wanted = scenario.events or scenario.events_per_span
@@ -154,7 +161,8 @@ def _batches(scenario: Scenario) -> Iterator[Block]:
     events = min(wanted, math.ceil(expected + 5 * math.sqrt(wanted - expected)))
     for lap in itertools.count():
         seed = (scenario.seed, lap)
-        yield from _written(seed, viewers.past_arrivals(seed, events, scenario.start_ms, span_ms), dirt, None)
+        world = viewers.past_arrivals(seed, events, scenario.start_ms, span_ms)
+        yield from _written(scenario, seed, world, dirt, None)
 
 
 class _Clock:
@@ -171,8 +179,10 @@ class _Clock:
         return self._start_ms + (numbers * self._interval_ms).astype(np.int64)
 
 
-def _written(seed: tuple[int, ...], world: Iterator[Arrivals], dirt: Dirt, clock: _Clock | None) -> Iterator[Block]:
-    for number, (events, keys, tails, kinds) in enumerate(_in_order(seed, world)):
+def _written(
+    scenario: Scenario, seed: tuple[int, ...], world: Iterator[Arrivals], dirt: Dirt, clock: _Clock | None
+) -> Iterator[Block]:
+    for number, (events, keys, tails, kinds) in enumerate(_in_order(seed, world, scenario.schema_version)):
         if clock is not None:
             events = Events(clock.next_ms(len(events)), events.session, events.event_type, events.playhead_ms)
         values = event_values(events, tails, draw(2 * len(events), *seed, 6, number))
@@ -207,13 +217,15 @@ class _Run:
         self.held = len(self.events)
 
 
-def _in_order(seed: tuple[int, ...], world: Iterator[Arrivals]) -> Iterator[tuple[Events, Texts, Texts, Codes]]:
+def _in_order(
+    seed: tuple[int, ...], world: Iterator[Arrivals], schema_version: int
+) -> Iterator[tuple[Events, Texts, Texts, Codes]]:
     """Yield events of many sessions at once, in order of time: all that happens before the next chunk begins."""
     runs: list[_Run] = []
     for arrivals in itertools.chain(world, [None]):
         if arrivals is not None and len(arrivals.title):
             sessions = cast_sessions(seed, arrivals)
-            keys, tails = session_texts(sessions)
+            keys, tails = session_texts(sessions, schema_version)
             events = play_out(seed, arrivals)
             runs.append(_Run(events, keys, tails, sessions.is_alias_client.astype(np.int8), len(events)))
         before_ms = None if arrivals is None else arrivals.next_start_ms

@@ -238,6 +238,9 @@ class Sessions:
     country: Ints
     version: Ints
     is_alias_client: Flags
+    audio: Ints
+    bitrate: Ints
+    bucket: Ints
 
 
 def cast_sessions(seed: tuple[int, ...], arrivals: Arrivals) -> Sessions:
@@ -256,7 +259,19 @@ def cast_sessions(seed: tuple[int, ...], arrivals: Arrivals) -> Sessions:
     of_device = _mixed(of_user + which_device.astype(np.uint64))
     device = lookup([30, 8, 18, 26, 8, 10], 256)[field(of_device, 0, 8)]
     version = lookup([50, 25, 15, 7, 3], 256)[field(of_device, 8, 8)]
-    return Sessions(user, profile, session_id, arrivals.title, device, country, version, field(of_device, 16, 16) < 655)
+    return Sessions(
+        user,
+        profile,
+        session_id,
+        arrivals.title,
+        device,
+        country,
+        version,
+        is_alias_client=field(of_device, 16, 16) < 655,
+        audio=lookup([70, 30], 16)[field(bits, 55, 4)],
+        bitrate=lookup([10, 25, 40, 25], 16)[field(bits, 59, 4)],
+        bucket=field(of_user, 16, 1),
+    )
 
 
 @cache

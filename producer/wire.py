@@ -40,13 +40,42 @@ _VERSIONS: Final = {
     "console": ("3.22.0", "3.21.4", "3.19.0", "3.2.7", "2.60.1"),
     "streaming_stick": ("7.5.1", "7.5.0", "7.3.2", "6.88.0", "6.40.9"),
 }
+_LANGUAGES: Final = {
+    **dict.fromkeys(("MX", "AR", "CO", "CL", "PE", "ES"), "es"),
+    **{
+        "BR": "pt-BR",
+        "PT": "pt-PT",
+        "DE": "de",
+        "FR": "fr",
+        "IT": "it",
+        "NL": "nl",
+        "PL": "pl",
+        "SE": "sv",
+        "NO": "nb",
+    },
+    **{"DK": "da", "FI": "fi", "GR": "el", "RO": "ro", "UA": "uk", "TR": "tr", "EG": "ar", "SA": "ar", "AE": "ar"},
+    **{"IL": "he", "IN": "hi", "JP": "ja", "KR": "ko", "ID": "id", "TH": "th", "VN": "vi"},
+}
+"""What most viewers of a country listen to; the others, and all elsewhere, to English."""
+_BITRATES_KBPS: Final = {
+    "mobile": (235, 750, 1750, 3000),
+    "tablet": (375, 1050, 2350, 4300),
+    "web": (560, 1750, 3000, 5800),
+}
+_BITRATES_ON_TV_KBPS: Final = (1750, 4300, 8100, 16000)
+_BUCKETS: Final = ("control", "treatment")
 
 
-def session_texts(sessions: Sessions) -> tuple[Texts, Texts]:
-    """Return, for each session, its records' key (the user's id) and the end of its events' JSON."""
+def session_texts(sessions: Sessions, schema_version: int) -> tuple[Texts, Texts]:
+    """Return, for each session, its records' key (the user's id) and the end of its events' JSON.
+
+    Args:
+        sessions: the sessions.
+        schema_version: of the event, one of `schemas.event.EVENT_VERSIONS`.
+    """
     titles, lands = title_ids(), [country.code for country in countries()]
     keys, tails = [], []
-    for user, profile, session_id, title, device, country, version, is_alias in zip(
+    for user, profile, session_id, title, device, country, version, is_alias, audio, bitrate, bucket in zip(
         sessions.user.tolist(),
         sessions.profile.tolist(),
         sessions.session_id.tolist(),
@@ -55,15 +84,23 @@ def session_texts(sessions: Sessions) -> tuple[Texts, Texts]:
         sessions.country.tolist(),
         sessions.version.tolist(),
         sessions.is_alias_client.tolist(),
+        sessions.audio.tolist(),
+        sessions.bitrate.tolist(),
+        sessions.bucket.tolist(),
         strict=True,
     ):
         user_id, device_type = f"u{user:07d}", DEVICE_TYPES[device]
         title_name = "content_id" if is_alias else "title_id"
+        since_2 = ""
+        if schema_version >= 2:
+            language = _LANGUAGES.get(lands[country], "en") if audio == 0 else "en"
+            kbps = _BITRATES_KBPS.get(device_type, _BITRATES_ON_TV_KBPS)[bitrate]
+            since_2 = f',"audio_language":"{language}","bitrate_kbps":{kbps},"ab_bucket":"{_BUCKETS[bucket]}"'
         keys.append(user_id.encode())
         tails.append(
             f',"user_id":"{user_id}","profile_id":"p{profile}","session_id":"{session_id:016x}",'
             f'"{title_name}":"{titles[title]}","device_type":"{device_type}","country":"{lands[country]}",'
-            f'"app_version":"{_VERSIONS[device_type][version]}"}}'.encode()
+            f'"app_version":"{_VERSIONS[device_type][version]}"{since_2}}}'.encode()
         )
     return _column(keys), _column(tails)
 

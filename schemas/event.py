@@ -16,10 +16,17 @@ REQUIRED_FIELDS: Final = ("event_id", "user_id", "profile_id", "session_id", "ti
 OPTIONAL_TEXT_FIELDS: Final = ("device_type", "country", "app_version")
 """Text fields that may be missing or null, at a cost in `quality_score`; a value of another type is quarantined."""
 
-TEXT_FIELDS: Final = (*REQUIRED_FIELDS, "content_id", *OPTIONAL_TEXT_FIELDS)
-"""What the rules read as text; in another type it is a fault."""
-NUMBER_FIELDS: Final = ("event_ts", "playhead_s")
-"""What the rules read as numbers."""
+LATER_TEXT_FIELDS: Final = ("audio_language", "ab_bucket")
+LATER_NUMBER_FIELDS: Final = ("bitrate_kbps",)
+"""Fields that came with a version after the first. A worker of the version before ignores them, so they never decide
+where a record goes: a value that is not what it should be is null in silver, with a warning."""
+
+TEXT_FIELDS: Final = (*REQUIRED_FIELDS, "content_id", *OPTIONAL_TEXT_FIELDS, *LATER_TEXT_FIELDS)
+"""What is read as text."""
+EVENT_FIELD_ALIASES: Final = {"content_id": "title_id"}
+"""Other names of fields, and the names that the tables have for them."""
+NUMBER_FIELDS: Final = ("event_ts", "playhead_s", *LATER_NUMBER_FIELDS)
+"""What is read as numbers."""
 
 REASONS: Final = (
     "empty_value",
@@ -42,6 +49,8 @@ WARNINGS: Final = (
     "unknown_title",
     "unknown_country",
     "unknown_device_type",
+    *(f"wrong_type:{field}" for field in (*LATER_TEXT_FIELDS, *LATER_NUMBER_FIELDS)),
+    "out_of_range:bitrate_kbps",
 )
 """Codes of `silver.warnings`. The `event_time_*` ones mean that the row was written to the null partition."""
 
@@ -50,7 +59,7 @@ EVENT_DATE_SOURCES: Final = ("event_ts", "payload", "broker", "null")
 repair; or nowhere, which is the null partition."""
 
 
-EVENT_VERSIONS: Final = (1,)
+EVENT_VERSIONS: Final = (1, 2)
 """Versions of the event's Avro schema, oldest first."""
 
 
@@ -61,8 +70,3 @@ def avro_versions() -> dict[int, dict[str, Any]]:
         number: json.loads(folder.joinpath(f"playback_event.v{number}.avsc").read_text(encoding="utf-8"))
         for number in EVENT_VERSIONS
     }
-
-
-def avro_schema() -> dict[str, Any]:
-    """Return the current version of the event's Avro schema."""
-    return avro_versions()[EVENT_VERSIONS[-1]]

@@ -33,6 +33,7 @@ from deltalake.transaction import AddAction
 from schemas.errors import CommitConflict, FenceLost
 from schemas.tables import TABLES
 from sink import positions
+from sink.columns import add_missing_columns
 from sink.files import write_files
 from sink.lake import Lake, store_trouble
 from sink.positions import Source
@@ -108,7 +109,7 @@ class LakeWriter:
     """
 
     def __init__(self, lake: Lake, *, step: Callable[[str], None] | None = None) -> None:
-        """Open the lake's tables, making those that aren't there.
+        """Open the lake's tables, making those that aren't there and adding columns of later versions.
 
         Args:
             lake: where to write.
@@ -116,12 +117,15 @@ class LakeWriter:
                 silver` …) and when rows were taken (`after add`): fault points and ordered logs of tests.
 
         Raises:
-            IncompatibleLake: another version of playlake wrote it.
+            IncompatibleLake: another version of playlake wrote it, or a column has another type.
+            CommitConflict: others changed a table at every attempt to add columns.
             StoreUnavailable: the store does not answer or refuses writes.
         """
         self._lake = lake
         self._step = step or (lambda name: None)
         self._handles: dict[str, DeltaTable] = {name: lake.table_or_create(name) for name in CLAIM_ORDER}
+        for name, handle in self._handles.items():
+            add_missing_columns(handle, TABLES[name].schema)
         self._owned: dict[Source, _Owned] = {}
         self._buffer: list[dict[str, pa.Table]] = []
         self._targets: dict[Source, int] = {}

@@ -142,6 +142,8 @@ def run_worker(settings: WorkerSettings, *, step: Callable[[str], None] | None =
     patiently(lambda: settings.origin.require_known(settings.lake, accept_new=settings.accept_new_topic), for_s=for_s)
     catalogue = WatchedCatalogue(settings.catalogue)
     processor = Processor(catalogue.titles, known_countries(), settings.rules)
+    if not processor.is_compiled:
+        _log.warning("JSON is read by SQL, at half the speed: playlake was installed where there was no C compiler")
     settings.lake.filesystem()  # loads s3fs now: that takes a second or more, for which the first flush would wait
     writer = patiently(lambda: LakeWriter(settings.lake, step=step), for_s=for_s)
     with tempfile.TemporaryDirectory(prefix="playlake-worker-") as folder:  # Faust wants one; it stays empty

@@ -1,4 +1,4 @@
-"""Records as the batches that parse_json.sql and parse_avro.sql read."""
+"""Records as the batches that parse_json.sql, parse_avro.sql and parse_plain.sql read."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from schemas.avro_columns import AvroDecoder
-from schemas.event import NUMBER_FIELDS, TEXT_FIELDS
+from schemas.event import EVENT_FIELD_ALIASES, LATER_NUMBER_FIELDS, NUMBER_FIELDS, TEXT_FIELDS
 from schemas.tables import RECORDS
 from schemas.wire import NO_ID
+from stream_app.plain_json import Plain, PlainJson, compiled
 
 Schemas = Mapping[int, AvroDecoder | str]
 """What is known of schema ids: how to decode their datums, or why that can't be done."""
@@ -31,6 +32,44 @@ _OF_DATUM: Final = (
     *(pa.field(f"{name}_kind", _KIND) for name in (*TEXT_FIELDS, *NUMBER_FIELDS)),
 )
 AVRO_BATCH: Final = pa.schema([_ROW_NUMBER, *_TIMES, *_OF_DATUM])
+
+EVENT_TEXT: Final = tuple(name for name in TEXT_FIELDS if name not in EVENT_FIELD_ALIASES)
+"""Text fields under their first names."""
+_JUDGED_NUMBERS: Final = tuple(name for name in NUMBER_FIELDS if name not in LATER_NUMBER_FIELDS)
+FIELDS: Final = pa.schema(
+    [
+        _ROW_NUMBER,
+        pa.field("text", pa.string()),
+        *(time.with_nullable(True) for time in _TIMES),
+        *(pa.field(name, pa.string()) for name in EVENT_TEXT),
+        *(pa.field(name, pa.float64()) for name in _JUDGED_NUMBERS),
+        pa.field("bitrate_kbps", pa.int32()),
+        pa.field("odd", pa.list_(pa.string())),
+        pa.field("texts_are_texts", pa.bool_()),
+        *(pa.field(f"{name}_is_{what}", pa.bool_()) for name in _JUDGED_NUMBERS for what in ("missing", "number")),
+    ]
+)
+"""What types.sql gives."""
+TYPED_BATCH: Final = pa.schema([*FIELDS, pa.field("title_row", pa.int32()), pa.field("country_row", pa.int32())])
+
+
+def plain_json() -> PlainJson | None:
+    """Return the compiled reader of plain JSON records; None where the package was built without a compiler."""
+    if (library := compiled()) is None:
+        return None
+    return PlainJson(library, EVENT_TEXT, _JUDGED_NUMBERS, LATER_NUMBER_FIELDS, EVENT_FIELD_ALIASES)
+
+
+def plain_fields(records: pa.Table, plain: Plain) -> pa.Table:
+    """Return plain records of a batch (schema `RECORDS`, values in one chunk) as schema `FIELDS`, others as nulls."""
+    text = _as_text(records["value"].chunk(0), plain.is_plain)
+    columns = {"row_number": np.arange(len(text)), **_times(records), "text": text, **plain.columns}
+    columns["odd"] = pa.nulls(len(text), FIELDS.field("odd").type)
+    columns["texts_are_texts"] = plain.is_plain
+    for name in _JUDGED_NUMBERS:
+        columns[f"{name}_is_missing"] = plain.columns[name].is_null()
+        columns[f"{name}_is_number"] = plain.columns[name].is_valid()
+    return pa.table(columns, FIELDS)
 
 
 def json_batch(records: pa.Table) -> pa.Table:
@@ -96,7 +135,12 @@ def _decode_utf8(value: pa.BinaryArray) -> pa.StringArray:
             is_bad[row] = True
     if not is_bad.any():
         return text
+    return _as_text(value, ~is_bad & value.is_valid().to_numpy(zero_copy_only=False))
+
+
+def _as_text(value: pa.BinaryArray, is_chosen: NDArray[np.bool_]) -> pa.StringArray:
+    """Return the chosen bytes, which are UTF-8, as text without a copy; null for the others."""
     is_text = np.zeros(value.offset + len(value), bool)
-    is_text[value.offset :] = ~is_bad & value.is_valid().to_numpy(zero_copy_only=False)
+    is_text[value.offset :] = is_chosen
     _, offsets, data = value.buffers()
     return pa.StringArray.from_buffers(len(value), offsets, data, pa.array(is_text).buffers()[1], offset=value.offset)

@@ -1,15 +1,17 @@
 """Records in, silver and quarantine rows out: pure and total.
 
 No clock, no network, no global: the same records, schemas, titles and countries give the same rows. Total: any bytes
-get exactly one fate. The judgement itself is one SQL statement a format: `parse_json.sql` or `parse_avro.sql` make
-fields of the records, `process.sql` judges them and reads on one page; `faults.sql` adds, for the few records that are
-bad, every reason why.
+get exactly one fate. On its way a batch becomes
+
+1. fields: by compiled code for plain JSON records (`plain_json`), which are nearly all; the others by SQL statements,
+   `parse_json.sql` or `parse_avro.sql` with `types.sql`;
+2. judged: `process.sql`, the same for all of them, reads on one page; the catalogue is looked up before it, by row;
+3. for the few records that are bad, refused: `faults.sql` adds every reason why.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from types import MappingProxyType
@@ -25,17 +27,30 @@ from schemas.avro_columns import AvroDecoder
 from schemas.errors import RuleBroken
 from schemas.tables import POSITION, QUARANTINE, RECORDS, SILVER
 from schemas.wire import NOT_AVRO, schema_ids
-from stream_app.formats import AVRO_BATCH, JSON_BATCH, Schemas, avro_batch, json_batch
+from stream_app.formats import (
+    AVRO_BATCH,
+    EVENT_TEXT,
+    FIELDS,
+    JSON_BATCH,
+    TYPED_BATCH,
+    Schemas,
+    avro_batch,
+    json_batch,
+    plain_fields,
+    plain_json,
+)
 from stream_app.rules import CODE, RuleSet
 
 _SQL: Final = {
     name: files("stream_app").joinpath(f"{name}.sql").read_text(encoding="utf-8")
-    for name in ("parse_json", "parse_avro", "process", "faults")
+    for name in ("parse_json", "parse_avro", "types", "process", "faults")
 }
 
 BUILT_IN: Final = "builtin-" + hashlib.sha256("".join(_SQL.values()).encode()).hexdigest()[:12]
 """Version of what process.sql checks itself, kept with every quarantined row: it changes whenever the SQL does."""
 
+_PLACEHOLDER: Final = -1
+"""In place of a row number: a row of fields that stands for no record."""
 _FROM_RECORD: Final = (*(field.name for field in POSITION), "broker_timestamp", "ingest_timestamp")
 
 
@@ -58,35 +73,51 @@ class Processed:
 class Processor:
     """The process step with its reference data loaded. Not for use from two threads at once."""
 
-    def __init__(self, titles: pa.Table, countries: pa.Table, rules: RuleSet | None = None) -> None:
+    def __init__(
+        self,
+        titles: pa.Table,
+        countries: pa.Table,
+        rules: RuleSet | None = None,
+        *,
+        compiled: bool = True,
+    ) -> None:
         """Load reference data.
 
         Args:
             titles: schema `stream_app.catalogue.TITLES`, unique `title_id`.
             countries: columns `code` (unique) and `region`.
             rules: the lake's own; None for none.
+            compiled: use the compiled reader of plain JSON, where there is one; the rows are the same without it.
         """
         self._rules = rules or RuleSet()
         self._rule_set = "+".join(filter(None, (BUILT_IN, self._rules.label)))
         self._con = duckdb.connect()
         self._con.execute("set threads = 1")  # the worker overlaps steps instead; one thread also keeps the rows' order
         self._con.execute("set TimeZone = 'UTC'")
-        # Joins as written, the batch on the probing side: the planner sees no batch yet and would take it for small.
-        self._con.execute("set disabled_optimizers = 'join_order,build_side_probe_side'")
-        self._con.register("given", pa.table({"code": countries["code"], "country_row": _row_numbers(countries)}))
-        self._con.execute("create table countries as from given")
-        self._regions = _Lookup(countries.select(["region"]))
+        self._country_rows, self._regions = _Keys(countries["code"]), _Lookup(countries.select(["region"]))
         self.use_titles(titles)
-        statements = {"process": self._rules.in_statement(_SQL["process"]), "faults": _SQL["faults"]}
-        self._json = _Format(self._con, "json", JSON_BATCH, statements)
-        self._avro = _Format(self._con, "avro", AVRO_BATCH, statements)
+        self._plain_json = plain_json() if compiled else None
+        self._json, self._avro = (
+            {end: _Statement(feed, f"{name}_{end}", _SQL[f"parse_{name}"] + _SQL[end]) for end in ("types", "faults")}
+            for name, feed in (
+                ("json", _Feed(self._con, "json_batch", JSON_BATCH)),
+                ("avro", _Feed(self._con, "avro_batch", AVRO_BATCH)),
+            )
+        )
+        # Text that no rule empties comes out as it went in: it need not go through DuckDB.
+        self._kept = [name for name in EVENT_TEXT if name not in self._rules.emptied]
+        process = self._rules.in_statement(_SQL["process"])
+        told = f"select * exclude ({', '.join(self._kept)}) from ({process})"  # noqa: S608  # names and SQL of ours
+        self._judge = _Statement(_Feed(self._con, "typed_batch", TYPED_BATCH), "process", told)
+
+    @property
+    def is_compiled(self) -> bool:
+        """Whether compiled code reads plain JSON."""
+        return self._plain_json is not None
 
     def use_titles(self, titles: pa.Table) -> None:
         """Judge the next batches with this catalogue (schema as in `__init__`)."""
-        self._con.register("given", pa.table({"title_id": titles["title_id"], "title_row": _row_numbers(titles)}))
-        self._con.execute("create or replace table titles as from given")
-        self._con.unregister("given")
-        self._titles = _Lookup(titles.drop_columns(["title_id"]))
+        self._title_rows, self._titles = _Keys(titles["title_id"]), _Lookup(titles.drop_columns(["title_id"]))
 
     def __call__(self, records: pa.Table, schemas: Schemas = MappingProxyType({})) -> Processed:
         """Judge a batch.
@@ -101,21 +132,69 @@ class Processor:
         value = records["value"].combine_chunks()
         records = records.set_column(records.schema.get_field_index("value"), "value", value)
         ids = schema_ids(value)
-        judged = self._execute("process", records, ids, schemas)
-        columns = {name: judged[name] for name in judged.column_names}
-        columns |= self._titles(columns["title_row"]) | self._regions(columns["country_row"])
-        columns |= {name: records[name] for name in _FROM_RECORD}
-        silver = pa.table([columns[name] for name in SILVER.names], SILVER.names)
-        is_valid = judged["is_valid"].combine_chunks()
-        broken = judged["broken"].to_numpy()
+        typed, rows = self._typed(records, ids, schemas)
+        told = self._judge(typed)
+        is_meant, is_valid = rows != _PLACEHOLDER, told["is_valid"].to_numpy()
+        broken = np.zeros(records.num_rows, np.uint64)
+        broken[rows[is_meant]] = told["broken"].to_numpy()[is_meant]
         counts = self._count(broken, records)
-        silver = _by_date(silver, is_valid)
-        if silver.num_rows == records.num_rows:
+        judged = pa.table(
+            {**{name: told[name] for name in told.column_names}, **{name: typed[name] for name in self._kept}}
+        )
+        places = _by_date(told["event_date"], is_meant & is_valid, rows)
+        silver = self._enriched(_take(judged, places), _take(records.select(_FROM_RECORD), rows[places]))
+        silver = _with_payloads(silver, records, rows[places], ids, schemas)
+        bad = np.sort(rows[is_meant & ~is_valid])
+        if not len(bad):
             return Processed(silver, QUARANTINE.empty_table(), counts)
-        is_bad = pc.invert(is_valid)
-        bad, where = records.filter(is_bad), is_bad.to_numpy(zero_copy_only=False)
-        faults = self._with_rules(self._execute("faults", bad, ids[where], schemas), broken[where])
-        return Processed(silver, _quarantine(bad, faults, self._rule_set), counts)
+        refused = _take(records, bad)
+        faults = self._with_rules(self._parsed("faults", refused, ids[bad], schemas), broken[bad])
+        return Processed(silver, _quarantine(refused, faults, self._rule_set), counts)
+
+    def _typed(self, records: pa.Table, ids: NDArray[np.int64], schemas: Schemas) -> tuple[pa.Table, NDArray[np.int64]]:
+        """Return the records' fields as schema `TYPED_BATCH`, and of which record each row is, or `_PLACEHOLDER`."""
+        parts: list[pa.Table] = []
+        numbers: list[NDArray[np.int64]] = []
+        rest = np.arange(records.num_rows)
+        if self._plain_json is not None and (ids == NOT_AVRO).any():
+            plain = self._plain_json(records["value"].chunk(0))
+            parts.append(plain_fields(records, plain))
+            numbers.append(np.where(plain.is_plain, rest, _PLACEHOLDER))
+            rest = np.flatnonzero(~plain.is_plain)
+        if len(rest) or not parts:
+            parts.append(
+                self._parsed("types", _take(records, rest), ids[rest], schemas).select(FIELDS.names).cast(FIELDS)
+            )
+            numbers.append(rest)
+        fields, rows = pa.concat_tables(parts), np.concatenate(numbers)
+        found = {
+            "title_row": self._title_rows(fields["title_id"]),
+            "country_row": self._country_rows(fields["country"]),
+            "row_number": np.arange(len(rows)),
+        }
+        columns = {name: fields[name] for name in fields.column_names if name != "row_number"}
+        return pa.table({**columns, **found}).select(TYPED_BATCH.names).cast(TYPED_BATCH), rows
+
+    def _enriched(self, judged: pa.Table, of_records: pa.Table) -> pa.Table:
+        """Return schema `SILVER` of judged rows and what their records say themselves."""
+        columns = {name: judged[name] for name in judged.column_names}
+        columns |= {name: of_records[name] for name in of_records.column_names}
+        columns |= self._titles(columns["title_row"]) | self._regions(columns["country_row"])
+        return pa.table([columns[name] for name in SILVER.names], SILVER.names)
+
+    def _parsed(self, end: str, records: pa.Table, ids: NDArray[np.int64], schemas: Schemas) -> pa.Table:
+        """Return what the parsing statement with this end (`types`, `faults`) says of each record, in their order."""
+        is_json = ids == NOT_AVRO
+        if is_json.all():
+            return self._json[end](json_batch(records))
+        if not is_json.any():
+            return self._avro[end](avro_batch(records, ids, schemas))
+        parts = []
+        for is_mine in (is_json, ~is_json):
+            rows = pa.array(np.flatnonzero(is_mine))
+            part = self._parsed(end, records.take(rows), ids[is_mine], schemas)
+            parts.append(part.set_column(part.schema.get_field_index("row_number"), "row_number", rows))
+        return _in_order(pa.concat_tables(parts).combine_chunks(), records.num_rows)
 
     def _count(self, broken: NDArray[np.uint64], records: pa.Table) -> tuple[int, ...]:
         if not broken.any():
@@ -147,37 +226,25 @@ class Processor:
             {"reasons": pa.array(reasons, faults["reasons"].type), "detail": pa.array(details, pa.string())}
         )
 
-    def _execute(self, statement: str, records: pa.Table, ids: NDArray[np.int64], schemas: Schemas) -> pa.Table:
-        """Return what a statement says of each record, in their order."""
-        is_json = ids == NOT_AVRO
-        if is_json.all():
-            told = self._json(statement, json_batch(records))
-        elif not is_json.any():
-            told = _with_payload(self._avro(statement, avro_batch(records, ids, schemas)), records, ids, schemas)
-        else:
-            parts = []
-            for is_mine in (is_json, ~is_json):
-                rows = pa.array(np.flatnonzero(is_mine))
-                part = self._execute(statement, records.take(rows), ids[is_mine], schemas)
-                parts.append(part.set_column(part.schema.get_field_index("row_number"), "row_number", rows))
-            told = pa.concat_tables(parts).combine_chunks()
-        if told.num_rows != records.num_rows:
-            raise AssertionError(f"{statement}.sql made {told.num_rows} rows of {records.num_rows}")
-        if not told["row_number"].equals(pa.chunked_array([np.arange(records.num_rows)])):
-            told = told.take(pc.sort_indices(told["row_number"]))
-        return told
-
     def close(self) -> None:
         """Let go of DuckDB. A connection that outlives the interpreter makes its binding print pages of leaks."""
         self._con.close()
-        del self._con, self._json, self._avro
+        del self._con, self._json, self._avro, self._judge
 
 
 class _Feed:
-    """An Arrow table that is another one each time DuckDB scans it."""
+    """A view that is another Arrow table each time DuckDB scans it."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema) -> None:
+        self.con, self.batch = con, _Batch(schema)
+        con.register(name, self.batch)
+
+
+class _Batch:
+    """What DuckDB scans. It holds no connection, or the two would keep each other alive."""
 
     def __init__(self, schema: pa.Schema) -> None:
-        self.table = schema.empty_table()
+        self.table = self.nothing = schema.empty_table()
 
     def __arrow_c_schema__(self) -> object:
         return self.table.schema.__arrow_c_schema__()
@@ -186,29 +253,37 @@ class _Feed:
         return self.table.__arrow_c_stream__(requested_schema)
 
 
-class _Format:
-    """A format's two prepared statements, over a batch.
+class _Statement:
+    """A prepared statement over a feed.
 
-    Planning process.sql takes 9 ms and faults.sql 13 ms, as long as judging thousands of rows; registering each batch
-    under the view's name would have them planned again. So what is registered is a feed that answers with the batch of
-    the moment.
+    Planning takes milliseconds, as long as judging thousands of rows. A view registered anew, or a table of DuckDB's
+    own in it, has a statement planned at each execution: so reference data is looked up outside.
     """
 
-    def __init__(
-        self, con: duckdb.DuckDBPyConnection, name: str, schema: pa.Schema, statements: Mapping[str, str]
-    ) -> None:
-        self._con, self._name, self._schema = con, name, schema
-        self._feed = _Feed(schema)  # holds no connection, or the two would keep each other alive
-        con.register(f"{name}_batch", self._feed)
-        for statement, sql in statements.items():
-            con.execute(f"prepare {statement}_{name} as {_SQL[f'parse_{name}']}{sql}")
+    def __init__(self, feed: _Feed, name: str, sql: str) -> None:
+        self._feed, self._name = feed, name
+        feed.con.execute(f"prepare {name} as {sql}")
 
-    def __call__(self, statement: str, batch: pa.Table) -> pa.Table:
-        self._feed.table = batch
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Return what it says of each row of a batch, in their order."""
+        self._feed.batch.table = batch
         try:
-            return self._con.sql(f"execute {statement}_{self._name}").to_arrow_table()
+            told = self._feed.con.sql(f"execute {self._name}").to_arrow_table()
         finally:
-            self._feed.table = self._schema.empty_table()
+            self._feed.batch.table = self._feed.batch.nothing
+        return _in_order(told, batch.num_rows)
+
+
+class _Keys:
+    """Row numbers of a table by its key."""
+
+    def __init__(self, keys: pa.ChunkedArray) -> None:
+        self._rows = {key: row for row, key in enumerate(keys.to_pylist())}
+
+    def __call__(self, values: pa.ChunkedArray) -> pa.Int32Array:
+        """Return the row number of each value, null where there is none."""
+        found = values.combine_chunks().dictionary_encode()
+        return pa.array([self._rows.get(key) for key in found.dictionary.to_pylist()], pa.int32()).take(found.indices)
 
 
 class _Lookup:
@@ -232,31 +307,49 @@ def _encoded(values: pa.Array) -> pa.Array:
     return values
 
 
-def _row_numbers(table: pa.Table) -> pa.Array:
-    return pa.array(np.arange(table.num_rows, dtype=np.int32))
-
-
-def _by_date(silver: pa.Table, is_valid: pa.BooleanArray) -> pa.Table:
-    """Return the valid rows ordered by event date; the table itself if that is how they are."""
-    days = silver["event_date"].combine_chunks().cast(pa.int32()).fill_null(np.iinfo(np.int32).max).to_numpy()
-    rows = np.flatnonzero(is_valid.to_numpy(zero_copy_only=False))
-    if len(rows) == len(days) and (days[1:] >= days[:-1]).all():
-        return silver
-    return silver.take(pa.array(rows[np.argsort(days[rows], kind="stable")]))
-
-
-def _with_payload(told: pa.Table, records: pa.Table, ids: NDArray[np.int64], schemas: Schemas) -> pa.Table:
-    """Return what was told of Avro records with `raw_payload`, as JSON, where their event time says nothing."""
-    if "raw_payload" not in told.column_names:
+def _in_order(told: pa.Table, rows: int) -> pa.Table:
+    """Return what a statement says of each record in their order."""
+    if told.num_rows != rows:
+        raise AssertionError(f"a statement made {told.num_rows} rows of {rows}")
+    if told["row_number"].equals(pa.chunked_array([np.arange(rows)])):
         return told
-    payloads: list[str | None] = [None] * told.num_rows
-    rows = told["row_number"].to_numpy()
-    for place in np.flatnonzero(told["event_timestamp"].combine_chunks().is_null().to_numpy(zero_copy_only=False)):
-        row = int(rows[place])
-        if isinstance(decoder := schemas.get(int(ids[row])), AvroDecoder):
+    return told.take(pc.sort_indices(told["row_number"]))
+
+
+def _by_date(event_date: pa.ChunkedArray, is_chosen: NDArray[np.bool_], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the chosen places ordered by event date, nulls last, then by row."""
+    days = event_date.combine_chunks().cast(pa.int32()).fill_null(np.iinfo(np.int32).max).to_numpy()
+    places = np.flatnonzero(is_chosen)
+    return places[np.lexsort((rows[places], days[places]))]
+
+
+def _take(table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
+    """Return these rows; the table itself if that is all of them."""
+    if len(rows) == table.num_rows and (rows == np.arange(len(rows))).all():
+        return table
+    wanted, highest = pa.array(rows), int(rows.max(initial=0))
+    # Of several chunks pyarrow makes one first. In a second one is only what isn't plain JSON: bad records, mostly.
+    columns = [
+        (column.chunk(0) if column.num_chunks and highest < len(column.chunk(0)) else column).take(wanted)
+        for column in table.columns
+    ]
+    return pa.table(columns, schema=table.schema)
+
+
+def _with_payloads(
+    silver: pa.Table, records: pa.Table, rows: NDArray[np.int64], ids: NDArray[np.int64], schemas: Schemas
+) -> pa.Table:
+    """Return silver rows, undated ones last, with the payloads of undated Avro records as JSON: they have no text."""
+    dated = len(rows) - silver["event_date"].null_count
+    decoders = [schemas.get(schema_id) for schema_id in ids[rows[dated:]].tolist()]
+    if not any(isinstance(decoder, AvroDecoder) for decoder in decoders):
+        return silver
+    payloads = silver["raw_payload"].slice(dated).to_pylist()
+    for place, (row, decoder) in enumerate(zip(rows[dated:].tolist(), decoders, strict=True)):
+        if isinstance(decoder, AvroDecoder):
             payloads[place] = decoder.as_json(records["value"][row].as_py())
-    at = told.schema.get_field_index("raw_payload")
-    return told.set_column(at, "raw_payload", pa.array(payloads, pa.string()))
+    told = pa.chunked_array([*silver["raw_payload"].slice(0, dated).chunks, pa.array(payloads, pa.string())])
+    return silver.set_column(silver.schema.get_field_index("raw_payload"), "raw_payload", told)
 
 
 def _quarantine(records: pa.Table, faults: pa.Table, rule_set: str) -> pa.Table:

@@ -1,47 +1,13 @@
 -- Check and enrich the records of one batch, whatever format they came in.
 --
--- follows:  `parsed`, from parse_json.sql or parse_avro.sql; the two together are one statement.
 -- grain:    one row in, one row out; `is_valid` means silver, else quarantine (faults.sql says why). The caller adds
 --           positions and times by row_number, the catalogue's columns by title_row and the region by country_row.
--- reads:    parsed     row_number, text, broker_timestamp, ingest_timestamp, field, kinds
---           titles     title_id, title_row: which row of the title catalogue
---           countries  code, country_row
+-- reads:    typed_batch  what types.sql gives, or compiled code for plain JSON; title_row and country_row: where the
+--                        catalogue and the table of countries have them, null where they don't
 -- promise:  total (any bytes give a row) and pure (the same batch and tables, the same rows).
--- kinds[n] is null for an absent field and 'NULL' for a JSON null; both mean missing.
-typed as (
-    select
-        row_number, text, broker_timestamp, ingest_timestamp,
-        field.event_id, field.user_id, field.profile_id, field.session_id,
-        field.title_id as field_title_id,
-        coalesce(field.title_id, field.content_id) as title_id,
-        field.event_type, field.device_type, field.country, field.app_version,
-        field.event_ts, field.playhead_s,
-        kinds,
-        -- CASE, since IN over a handful of words becomes a hash join, which costs more than the rest of this step.
-        case field.event_type
-            when 'PLAY_START' then true when 'PLAY_STOP' then true when 'PAUSE' then true
-            when 'RESUME' then true when 'SEEK' then true when 'HEARTBEAT' then true
-            else false
-        end as event_type_is_known,
-        case field.device_type
-            when 'mobile' then true when 'tablet' then true when 'web' then true
-            when 'smart_tv' then true when 'console' then true when 'streaming_stick' then true
-            else false
-        end as device_is_known,
-        case kinds[11]
-            when 'DOUBLE' then true when 'BIGINT' then true when 'UBIGINT' then true when 'HUGEINT' then true
-            else false
-        end as event_ts_is_number,
-        case kinds[12]
-            when 'DOUBLE' then true when 'BIGINT' then true when 'UBIGINT' then true when 'HUGEINT' then true
-            else false
-        end as playhead_s_is_number
-    from parsed
-),
-
 -- Plausible: between 2001-01-01 (dead clocks restart at 1970, 1980 or 2000) and a day after the broker saw it.
 -- The bounds also keep NaN, infinities, milliseconds and 1e300 away from to_timestamp.
-timed as (
+with timed as (
     select
         *,
         case
@@ -49,33 +15,33 @@ timed as (
                 and event_ts between 978307200.0 and epoch(coalesce(broker_timestamp, ingest_timestamp)) + 86400.0
                 then to_timestamp(event_ts)
         end as event_timestamp
-    from typed
+    from typed_batch
 ),
 
 judged as (
     select
-        timed.*,
-        titles.title_row,
-        countries.country_row,
-        titles.title_row is not null as title_is_known,
-        countries.country_row is not null as country_is_known,
+        *,
+        -- CASE, since IN over a handful of words becomes a hash join, which costs more than the rest of this step.
+        case event_type
+            when 'PLAY_START' then true when 'PLAY_STOP' then true when 'PAUSE' then true
+            when 'RESUME' then true when 'SEEK' then true when 'HEARTBEAT' then true
+            else false
+        end as event_type_is_known,
+        case device_type
+            when 'mobile' then true when 'tablet' then true when 'web' then true
+            when 'smart_tv' then true when 'console' then true when 'streaming_stick' then true
+            else false
+        end as device_is_known,
+        title_row is not null as title_is_known,
+        country_row is not null as country_is_known,
         coalesce(
-            kinds[1] = 'VARCHAR' and event_id <> ''
-            and kinds[2] = 'VARCHAR' and user_id <> ''
-            and kinds[3] = 'VARCHAR' and profile_id <> ''
-            and kinds[4] = 'VARCHAR' and session_id <> ''
-            and timed.title_id <> ''
-            and (kinds[5] = 'VARCHAR' or (field_title_id is null and kinds[6] = 'VARCHAR'))
-            and kinds[7] = 'VARCHAR' and event_type_is_known
-            and (device_type is null or kinds[8] = 'VARCHAR')
-            and (country is null or kinds[9] = 'VARCHAR')
-            and (app_version is null or kinds[10] = 'VARCHAR')
-            and (coalesce(kinds[12], 'NULL') = 'NULL' or (playhead_s_is_number and playhead_s between 0.0 and 604800.0)),
+            texts_are_texts
+            and event_id <> '' and user_id <> '' and profile_id <> '' and session_id <> '' and title_id <> ''
+            and event_type_is_known
+            and (playhead_s_is_missing or (playhead_s_is_number and playhead_s between 0.0 and 604800.0)),
             false
         ) as is_valid
     from timed
-    left join titles on timed.title_id = titles.title_id
-    left join countries on timed.country = countries.code
 ),
 
 -- The lake's own rules take this one's place (rules.py): `broken` has a bit for each, fields may be emptied.
@@ -87,7 +53,7 @@ select
     event_id, user_id, profile_id, session_id, title_id, event_type,
     case when event_ts_is_number and isfinite(event_ts) then event_ts end as event_ts,
     event_timestamp,
-    device_type, country, playhead_s, app_version,
+    device_type, country, playhead_s, app_version, audio_language, bitrate_kbps, ab_bucket,
     title_row,
     country_row,
     -- Weighted mean of what a reader relies on: event time 0.30, title 0.30, country 0.15, device 0.15,
@@ -97,12 +63,12 @@ select
         / 100.0::double as quality_score,
     case
         when event_timestamp is null or not title_is_known or not country_is_known or not device_is_known
-            or rule_warnings is not null
+            or odd is not null or rule_warnings is not null
             then list_filter(
                 [
                     case
                         when event_timestamp is not null then null
-                        when nullif(kinds[11], 'NULL') is null then 'event_time_missing'
+                        when event_ts_is_missing then 'event_time_missing'
                         when not event_ts_is_number then 'event_time_wrong_type'
                         else 'event_time_implausible'
                     end,
@@ -111,7 +77,7 @@ select
                     case when not device_is_known then 'unknown_device_type' end
                 ],
                 lambda code: code is not null
-            ) || coalesce(rule_warnings, [])
+            ) || coalesce(odd, []) || coalesce(rule_warnings, [])
         else []::varchar[]
     end as warnings,
     case when event_timestamp is null then 'null' else 'event_ts' end as event_date_source,

@@ -27,7 +27,8 @@ COLUMNS: Final = {
         ("event_id", "user_id", "profile_id", "session_id", "title_id", "event_type", "device_type", "country"),
         "varchar",
     ),
-    "app_version": "varchar",
+    **dict.fromkeys(("app_version", "audio_language", "ab_bucket"), "varchar"),
+    "bitrate_kbps": "integer",
     "event_ts": "double",
     "playhead_s": "double",
     **dict.fromkeys(("event_timestamp", "broker_timestamp", "ingest_timestamp"), "timestamptz"),
@@ -40,7 +41,15 @@ CODE: Final = "rule:"
 
 MOST_RULES: Final = 60
 _PLAIN_CTE: Final = re.compile(r"ruled as \(.*?\n\)\n", re.DOTALL)
-_NULLABLE: Final = ("device_type", "country", "playhead_s", "app_version")
+_NULLABLE: Final = (
+    "device_type",
+    "country",
+    "playhead_s",
+    "app_version",
+    "audio_language",
+    "bitrate_kbps",
+    "ab_bucket",
+)
 _FOLLOWS: Final = {
     "device_type": (("device_is_known", "else false"),),
     "country": (("country_is_known", "else false"), ("country_row", "")),
@@ -80,7 +89,10 @@ class Rule(_Strict):
     action: Literal["warn", "quarantine", "null_out", "fail"]
     message: str = Field(min_length=1)
     since: int = Field(default=1, ge=1)
-    columns: tuple[Literal["device_type", "country", "playhead_s", "app_version"], ...] = ()
+    columns: tuple[
+        Literal["device_type", "country", "playhead_s", "app_version", "audio_language", "bitrate_kbps", "ab_bucket"],
+        ...,
+    ] = ()
     budget: Share | None = None
 
     @model_validator(mode="after")
@@ -132,6 +144,11 @@ class RuleSet:
             return ""
         text = json.dumps([[rule.name, rule.condition, rule.action, rule.columns] for rule in self.rules])
         return f"v{self.version}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+    @property
+    def emptied(self) -> set[str]:
+        """Return the columns that some rule may empty."""
+        return {column for rule in self.rules for column in rule.columns}
 
     def bits(self, *actions: str) -> int:
         """Return the bits of the rules with one of these actions."""

@@ -281,6 +281,8 @@ class Consumer(BatchConsumer):
         next_offsets = await self._keeper.claim({tp: low for tp, (low, _) in found.items()}, claim_number)
         for tp, offset in next_offsets.items():
             low, high = found[tp]
+            if offset > high:  # what the former owner wrote in the meantime may be past the end that was told before
+                low, high = await loop.run_in_executor(None, self._watermarks, tp)
             if not low <= offset <= high:
                 raise offsets_gone(tp, offset, low, high)
         return next_offsets

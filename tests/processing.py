@@ -24,11 +24,12 @@ SERIES = {**FILM, "title_id": "s2", "title": "Night Ferry", "content_type": "TV 
 
 
 @functools.cache
-def processor(rules: RuleSet | None = None) -> Processor:
+def processor(rules: RuleSet | None = None, compiled: bool = True) -> Processor:
     return Processor(
         pa.Table.from_pylist([FILM, SERIES], schema=TITLES),
         pa.table({"code": ["DE", "BR"], "region": ["Europe", "Latin America"]}),
         rules,
+        compiled=compiled,
     )
 
 

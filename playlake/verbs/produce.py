@@ -18,7 +18,7 @@ from playlake.broker import client_options, is_kinesis, stream_of
 from playlake.progress import progress
 from playlake.settings import Duration, VerbSettings
 from schemas.errors import StoreUnavailable
-from schemas.event import avro_schema
+from schemas.event import EVENT_VERSIONS, avro_versions
 
 if TYPE_CHECKING:
     from producer import Scenario, Sent, Sink
@@ -30,9 +30,9 @@ class Settings(VerbSettings):
     A Kinesis stream is not made, since it costs money; its partition key is the user, and region, credentials and
     endpoint are the usual AWS ones.
 
-    The same --seed, --start, --days, --events and --dirty give the same bytes. Without --rate the events are sent as
-    fast as they go, and their times cover --days from --start on. With --rate their times follow the clock from --start
-    on (default: now).
+    The same --seed, --start, --days, --events, --dirty and --schema-version give the same bytes. Without --rate the
+    events are sent as fast as they go, and their times cover --days from --start on. With --rate their times follow the
+    clock from --start on (default: now).
 
     With --format avro each event is Avro in Confluent's wire format, its schema registered as TOPIC-value; records that
     the schema can't hold (--dirty) stay JSON.
@@ -54,6 +54,9 @@ class Settings(VerbSettings):
     format: Literal["json", "avro"] = Field("json", description="how events are written; avro needs --schema-registry")
     schema_registry: str | None = Field(None, description="http(s)://HOST:PORT[/PATH], a folder of schemas, or mock://")
     registry_option: list[str] = Field([], description="schema registry client's setting, such as ssl.ca.location=FILE")
+    schema_version: Literal[1, 2] = Field(
+        EVENT_VERSIONS[-1], description="of the event: 2 adds audio_language, bitrate_kbps, ab_bucket"
+    )
     dirty: float = Field(0.0, ge=0, le=1, description="share of bad records, such as 0.02")
     days: float = Field(3.0, gt=0, description="span of the event times, without --rate")
     start: datetime | None = Field(None, description="first event time (ISO 8601, UTC); default: now less --days")
@@ -118,6 +121,7 @@ def _scenario(settings: Settings) -> Scenario:
         days=settings.days,
         dirty=settings.dirty,
         rate_per_s=settings.rate,
+        schema_version=settings.schema_version,
     )
 
 
@@ -162,7 +166,7 @@ def _avro_sink(settings: Settings, sink: Sink, topic: str) -> Sink:
     from playlake.registry import open_registry
     from producer import AvroSink
 
-    schema = json.dumps(avro_schema())
+    schema = json.dumps(avro_versions()[settings.schema_version])
     with closing(open_registry(settings.schema_registry or "", settings.registry_option)) as registry:
         return AvroSink(sink, schema, registry.register(f"{topic}-value", schema))
 

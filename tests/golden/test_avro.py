@@ -63,6 +63,48 @@ def test_records_of_both_formats_and_two_schemas_are_told_apart_in_one_batch():
     assert values[4] == out.quarantine.to_pylist()[1]["value"]
 
 
+def test_records_of_both_versions_in_both_formats_are_read_in_one_batch():
+    later = {"audio_language": "pt-BR", "bitrate_kbps": 4300, "ab_bucket": "b"}
+    values = [
+        event_bytes(0),
+        event_bytes(1, **later),
+        avro_bytes(2, schema=schema_text(1)),
+        avro_bytes(3, schema=schema_text(2), schema_id=2, **later),
+        avro_bytes(4, schema=schema_text(2), schema_id=2),
+    ]
+    out = processor()(records(values), {number: AvroDecoder(schema_text(number)) for number in (1, 2)})
+    names = ("event_id", *later)
+    told = [tuple(row[name] for name in names) for row in out.silver.to_pylist()]
+    nothing, all_of_it = (None, None, None), tuple(later.values())
+    assert [
+        ("e0", *nothing),
+        ("e1", *all_of_it),
+        ("e2", *nothing),
+        ("e3", *all_of_it),
+        ("e4", *nothing),
+    ] == told
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "kept", "warnings"),
+    [
+        (("bitrate_kbps", "long"), 4300, 4300, []),
+        (("bitrate_kbps", "double"), 4299.6, 4300, []),
+        (("bitrate_kbps", "long"), 2**40, None, ["out_of_range:bitrate_kbps"]),
+        (("bitrate_kbps", "double"), float("nan"), None, ["out_of_range:bitrate_kbps"]),
+        (("bitrate_kbps", "int"), -1, None, ["out_of_range:bitrate_kbps"]),
+        (("bitrate_kbps", "string"), "4300", None, ["wrong_type:bitrate_kbps"]),
+        (("ab_bucket", "long"), 7, None, ["wrong_type:ab_bucket"]),
+        (("audio_language", "bytes"), b"de", None, ["wrong_type:audio_language"]),
+    ],
+)
+def test_a_field_of_version_2_in_a_clients_own_type_never_refuses_a_record(kind, value, kept, warnings):
+    name, _ = kind
+    schema = written_with(("event_ts", "double"), ("country", "string"), ("device_type", "string"), kind)
+    table, row = fate(avro_bytes(schema=schema, **{name: value}), schema)
+    assert ("silver", kept, warnings) == (table, row[name], row["warnings"])
+
+
 @pytest.mark.parametrize(
     ("value", "reasons", "detail"),
     [

@@ -36,6 +36,9 @@ def test_a_valid_event_is_typed_and_enriched():
         "country": "DE",
         "playhead_s": 12.0,
         "app_version": "5.1.2",
+        "audio_language": None,
+        "bitrate_kbps": None,
+        "ab_bucket": None,
         "title": "The Long Tide",
         "content_type": "Movie",
         "genres": ["Dramas", "Thrillers"],
@@ -58,6 +61,32 @@ def test_a_valid_event_is_typed_and_enriched():
         "repair_id": None,
         "event_date": DATE,
     } == row
+
+
+@pytest.mark.parametrize(
+    ("changes", "kept", "warnings"),
+    [
+        ({"audio_language": "pt-BR", "bitrate_kbps": 4300, "ab_bucket": "b"}, ("pt-BR", 4300, "b"), []),
+        ({"audio_language": None, "bitrate_kbps": None, "ab_bucket": None}, (None, None, None), []),
+        ({"bitrate_kbps": 0}, (None, 0, None), []),
+        ({"bitrate_kbps": 2**31 - 1}, (None, 2**31 - 1, None), []),
+        ({"bitrate_kbps": 4299.6}, (None, 4300, None), []),
+        ({"ab_bucket": 7, "audio_language": {"code": "de"}}, ('{"code":"de"}', None, "7"), []),
+        ({"bitrate_kbps": 2**31}, (None, None, None), ["out_of_range:bitrate_kbps"]),
+        ({"bitrate_kbps": -1}, (None, None, None), ["out_of_range:bitrate_kbps"]),
+        ({"bitrate_kbps": 10**30}, (None, None, None), ["out_of_range:bitrate_kbps"]),
+        ({"bitrate_kbps": float("nan")}, (None, None, None), ["out_of_range:bitrate_kbps"]),
+        ({"bitrate_kbps": "4300"}, (None, None, None), ["wrong_type:bitrate_kbps"]),
+        ({"bitrate_kbps": True}, (None, None, None), ["wrong_type:bitrate_kbps"]),
+        ({"bitrate_kbps": [1], "country": "XX"}, (None, None, None), ["unknown_country", "wrong_type:bitrate_kbps"]),
+    ],
+)
+def test_a_field_of_version_2_is_read_where_it_can_be_and_never_refuses_a_record(changes, kept, warnings):
+    table, row = fate(event_bytes(**changes))
+    assert "silver" == table
+    assert kept == (row["audio_language"], row["bitrate_kbps"], row["ab_bucket"])
+    assert warnings == row["warnings"]
+    assert (1.0 if "country" not in changes else 0.85) == row["quality_score"]
 
 
 @pytest.mark.parametrize(

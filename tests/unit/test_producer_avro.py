@@ -8,10 +8,9 @@ import pytest
 from playlake.cli import main
 from producer import AvroSink, Block, Scenario, blocks
 from producer.dirt import CODES
+from schemas.event import EVENT_VERSIONS
 from schemas.wire import HEADER_BYTES, decode, parse, schema_ids
 from tests.avro import schema_text
-
-SCENARIO = Scenario(start_ms=1_795_000_000_000, events=20_000, dirty=0.5)
 
 
 class Kept:
@@ -28,15 +27,16 @@ class Kept:
         self.flushes += 1
 
 
-def test_every_event_is_the_same_event_as_avro_or_the_same_bytes_as_json():
+@pytest.mark.parametrize("version", EVENT_VERSIONS)
+def test_every_event_is_the_same_event_as_avro_or_the_same_bytes_as_json(version):
     plain, avro = Kept(), Kept()
-    sink = AvroSink(avro, schema_text(), 258)
-    for block in blocks(SCENARIO):
+    sink = AvroSink(avro, schema_text(version), 258)
+    for block in blocks(Scenario(start_ms=1_795_000_000_000, events=20_000, dirty=0.5, schema_version=version)):
         plain.write(block)
         sink.write(block)
     sink.flush()
     assert (1, plain.kinds) == (avro.flushes, avro.kinds)
-    parsed, encoded = parse(schema_text()), set()
+    parsed, encoded = parse(schema_text(version)), set()
     for before, after, kind in zip(plain.values, avro.values, plain.kinds, strict=True):
         if not after.startswith(b"\0"):
             assert before == after

@@ -13,9 +13,17 @@ import pytest
 from producer import Scenario, blocks, records
 from schemas.countries import countries
 from schemas.errors import ConfigError
-from schemas.event import DEVICE_TYPES, EVENT_TYPES, HEARTBEAT_INTERVAL_S, avro_schema
+from schemas.event import (
+    DEVICE_TYPES,
+    EVENT_TYPES,
+    HEARTBEAT_INTERVAL_S,
+    LATER_NUMBER_FIELDS,
+    LATER_TEXT_FIELDS,
+    avro_versions,
+)
 
 START_MS = 1_795_000_000_000
+LATER = (*LATER_TEXT_FIELDS, *LATER_NUMBER_FIELDS)
 WORLD = Scenario(START_MS, events=60_000)
 
 
@@ -48,11 +56,12 @@ def test_same_scenario_gives_same_records_whatever_the_blocks(dirty, block_event
 @pytest.mark.parametrize(
     ("scenario", "expected"),
     [
-        (Scenario(START_MS, events=40_000), "1076459cd4c75ab8"),
-        (Scenario(START_MS, events=40_000, dirty=0.1), "a17eb3b118746bcf"),
-        (Scenario(START_MS, events=40_000, dirty=0.1, rate_per_s=100), "f2ada0db8968a273"),
+        (Scenario(START_MS, events=40_000, schema_version=1), "1076459cd4c75ab8"),
+        (Scenario(START_MS, events=40_000, dirty=0.1, schema_version=1), "a17eb3b118746bcf"),
+        (Scenario(START_MS, events=40_000, dirty=0.1, rate_per_s=100, schema_version=1), "f2ada0db8968a273"),
+        (Scenario(START_MS, events=40_000, dirty=0.1), "e93003efc0cbbfe9"),
     ],
-    ids=["past", "past, dirty", "live, dirty"],
+    ids=["past", "past, dirty", "live, dirty", "version 2"],
 )
 def test_bytes_are_the_same_on_every_machine(scenario, expected):
     assert expected == hashlib.sha256(b"\n".join(values_of(scenario))).hexdigest()[:16]
@@ -70,10 +79,30 @@ def test_as_many_records_as_asked_for(events, dirty):
     assert [5_000] * (events // 5_000) + [events % 5_000] * (events % 5_000 > 0) == sizes
 
 
-def test_fields_are_those_of_the_event_schema(events):
-    expected = {field["name"] for field in avro_schema()["fields"]}
+@pytest.mark.parametrize(("number", "schema"), avro_versions().items())
+def test_fields_are_those_of_the_event_schema(number, schema):
+    expected = {field["name"] for field in schema["fields"]}
+    for value in values_of(Scenario(START_MS, events=5_000, schema_version=number)):
+        assert expected == {"title_id" if name == "content_id" else name for name in json.loads(value)}
+
+
+def test_versions_differ_in_the_fields_that_one_lacks_alone():
+    old, new = (values_of(Scenario(START_MS, events=5_000, schema_version=number)) for number in (1, 2))
+    assert [json.loads(value) for value in old] == [
+        {name: each for name, each in json.loads(value).items() if name not in LATER} for value in new
+    ]
+
+
+def test_viewers_hear_several_languages_at_a_bitrate_that_fits_the_device_in_one_bucket_each(events):
+    assert {"en", "de", "pt-BR"} <= {event["audio_language"] for event in events}
+    kbps = {
+        device: {event["bitrate_kbps"] for event in events if event["device_type"] == device} for device in DEVICE_TYPES
+    }
+    assert 16_000 == max(kbps["smart_tv"]) > max(kbps["mobile"]) > 0
+    buckets = collections.defaultdict(set)
     for event in events:
-        assert expected == {"title_id" if name == "content_id" else name for name in event}
+        buckets[event["user_id"]].add(event["ab_bucket"])
+    assert {("control",), ("treatment",)} == {tuple(each) for each in buckets.values()}
 
 
 def test_values_are_among_the_known_ones(events):
@@ -98,7 +127,7 @@ def test_record_is_keyed_by_its_user():
 
 def test_record_has_the_size_of_a_real_one():
     sizes = [len(value) for value in values_of(Scenario(START_MS, events=5_000))]
-    assert 255 <= sum(sizes) / len(sizes) <= 285
+    assert 315 <= sum(sizes) / len(sizes) <= 350
 
 
 def test_events_come_in_order_of_time_within_the_span(events):

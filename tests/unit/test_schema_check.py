@@ -2,14 +2,17 @@
 
 import io
 import json
+from pathlib import Path
 
 import fastavro
 import pytest
 
 from playlake.cli import main
 from schemas.compatibility import MODES, compare, load_schema
-from schemas.event import avro_versions
+from schemas.event import EVENT_VERSIONS, LATER_TEXT_FIELDS, avro_versions
 from tests.schema_changes import CHANGES, LOSSY, of, record
+
+ROOT = Path(__file__).parents[2]
 
 
 def loaded(schema: dict) -> object:
@@ -89,6 +92,15 @@ def test_each_version_of_the_event_fits_all_before_it():
     for number, version in enumerate(versions):
         found = compare(versions[: number + 1], version)  # itself included
         assert (True, ()) == (found.modes["FULL_TRANSITIVE"], found.losses("FULL_TRANSITIVE"))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_verb_takes_the_events_own_versions_in_every_mode(mode, capsys):
+    files = [str(ROOT / "schemas" / f"playback_event.v{number}.avsc") for number in EVENT_VERSIONS]
+    assert len(list((ROOT / "schemas").glob("playback_event.v*.avsc"))) == len(files)
+    assert 0 == main(["schema", "check", *files[-2:], "--mode", mode])
+    told = capsys.readouterr().out
+    assert all(f"{name} " in told and "added, default null" in told for name in LATER_TEXT_FIELDS)
 
 
 def test_the_verb_answers_yes_no_and_what_is_wrong_with_a_file(tmp_path, capsys):
