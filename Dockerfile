@@ -11,7 +11,11 @@ ENV UV_PROJECT_ENVIRONMENT=/opt/playlake \
     UV_NATIVE_TLS=true \
     UV_LINK_MODE=copy \
     UV_COMPILE_BYTECODE=1
-RUN pip install --no-cache-dir uv==0.13.8
+# a C compiler for the reader of plain JSON (hatch_build.py), in this stage alone
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends gcc libc6-dev \
+ && rm -rf /var/lib/apt/lists/* \
+ && pip install --no-cache-dir uv==0.13.8
 WORKDIR /src
 # The packages of the lock first: a changed line of ours does not fetch them again.
 COPY pyproject.toml uv.lock README.md LICENSE ./
