@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -28,6 +29,7 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from tests.broker.kafka import free_ports, fresh_name
 from tests.browser import chromium, metrics_now, open_page
 from tests.engine import ROOT, NoEngine, Refused, docker, engine, remove_superseded_images
+from tests.shell_blocks import commands
 
 FULL = {"kafka": 1, "s3": 1, "producer": 1, "worker": 2, "compactor": 1, "dashboard": 1, "prometheus": 1}
 KINESIS = ("kinesis", "kinesis-stream", "kinesis-producer", "kinesis-worker")
@@ -137,6 +139,7 @@ def run(stack: Stack, pictures: Path | None) -> None:
     step("Prometheus sees two workers with fresh events", lambda: stack.until(lambda: fresh(stack, 2), "fresh events"))
     step("the compaction job went through", lambda: stack.until(lambda: compacted(stack), "a compaction"))
     step("the dashboard shows events and plays", lambda: looked_at(stack, pictures))
+    step("what docs/setup.md asks the stack is answered", lambda: asked_as_documented(stack))
     step("every panel of Grafana's dashboard has a query that Prometheus takes", lambda: panels(stack))
     first = step("verify", stack.verify)
     step("profile kinesis up, its worker healthy", lambda: kinesis_up(stack))
@@ -197,6 +200,15 @@ def panels(stack: Stack) -> None:
     answers = [stack.query(target["expr"]) for panel in dashboard["panels"] for target in panel["targets"]]
     if sum(map(bool, answers)) < len(answers) / 2:
         raise Failed(f"only {sum(map(bool, answers))} of {len(answers)} queries have an answer")
+
+
+def asked_as_documented(stack: Stack) -> None:
+    """Run the commands of docs/setup.md that are to be run in a container."""
+    inside = [command.text for command in commands(ROOT / "docs/setup.md") if " exec " in command.text]
+    for text in inside:
+        stack.compose(*shlex.split(text.replace(" exec ", " exec -T "))[2:])
+    if not inside:
+        raise Failed("docs/setup.md asks the stack nothing")
 
 
 def looked_at(stack: Stack, pictures: Path | None) -> None:
@@ -266,7 +278,7 @@ def taken_through(stack: Stack, script: Callable[[], None], keep: bool = False) 
         if keep:
             print(f"left running: docker compose --project-name {stack.name} down --volumes; {stack.prometheus}")
         else:
-            stack.compose("down", "--volumes", "--timeout", "20", check=False)
+            stack.compose("--profile", "*", "down", "--volumes", "--timeout", "20", check=False)
     print(f"{stack.file} keeps its promise: {time.monotonic() - started:.0f} s", flush=True)
     return True
 
