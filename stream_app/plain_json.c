@@ -103,22 +103,35 @@ static inline int take_scalar(Cursor *c) {
     return take_word(c, "null", 4) || take_word(c, "true", 4) || take_word(c, "false", 5) || take_number(c, &ignored, 0);
 }
 
-/* A field's place among the names; they come in the same order each time, so the one after the last is tried first. */
-static inline int32_t find_name(const Fields *f, const uint8_t *name, int64_t length, int32_t guess) {
-    for (int32_t tried = 0; tried < f->count; tried++) {
-        const int32_t place = guess + tried < f->count ? guess + tried : guess + tried - f->count;
-        const int32_t from = place ? f->name_ends[place - 1] : 0;
-        if (f->name_ends[place] - from == length && memcmp(f->names + from, name, (size_t)length) == 0) return place;
+static inline int is_name(const Fields *f, int32_t place, const uint8_t *text, int64_t length) {
+    const int32_t from = place ? f->name_ends[place - 1] : 0;
+    return f->name_ends[place] - from == length && memcmp(f->names + from, text, (size_t)length) == 0;
+}
+
+/* From behind an opening quote to behind the closing one: a field's place among the names, `count` for another name, -1
+ * for one that isn't plain. */
+static inline int32_t take_name(Cursor *c, const Fields *f, int32_t guess) {
+    if (guess < f->count) {
+        const int32_t length = f->name_ends[guess] - (guess ? f->name_ends[guess - 1] : 0);
+        if (c->end - c->at > length && c->at[length] == '"' && is_name(f, guess, c->at, length)) {
+            c->at += length + 1;
+            return guess;
+        }
     }
-    return -1;
+    const uint8_t *text = c->at;
+    const int64_t length = take_text(c);
+    if (length < 0) return -1;
+    for (int32_t place = 0; place < f->count; place++)
+        if (is_name(f, place, text, length)) return place;
+    return f->count;
 }
 
 /* Read one record: whether it is plain; its texts' begins in `data` and lengths, and its numbers, by slot; length -1
- * where there is none. */
-static int read_record(Cursor c, const uint8_t *data, const Fields *f, int32_t *begins, int32_t *lengths,
-                       double *numbers) {
+ * where there is none. `order` has the places of the former record's names, since most records have them in one order. */
+static int read_record(Cursor c, const uint8_t *data, const Fields *f, int32_t *order, int32_t *begins,
+                       int32_t *lengths, double *numbers) {
     uint32_t seen = 0;
-    int32_t guess = 0;
+    int32_t nth = 0;
     skip_space(&c);
     if (!take(&c, '{')) return 0;
     skip_space(&c);
@@ -126,18 +139,16 @@ static int read_record(Cursor c, const uint8_t *data, const Fields *f, int32_t *
         do {
             skip_space(&c);
             if (!take(&c, '"')) return 0;
-            const uint8_t *name = c.at;
-            const int64_t name_length = take_text(&c);
-            if (name_length < 0) return 0;
+            const int32_t place = take_name(&c, f, nth < MOST_SLOTS ? order[nth] : f->count);
+            if (place < 0) return 0;
+            if (nth < MOST_SLOTS) order[nth++] = place;
             skip_space(&c);
             if (!take(&c, ':')) return 0;
             skip_space(&c);
-            const int32_t place = find_name(f, name, name_length, guess);
-            if (place < 0) {
+            if (place == f->count) {
                 if (!take_scalar(&c)) return 0;
             } else {
                 const int32_t slot = f->name_slots[place];
-                guess = place + 1;
                 if (seen >> slot & 1) return 0;
                 seen |= UINT32_C(1) << slot;
                 if (take_word(&c, "null", 4)) {
@@ -173,13 +184,13 @@ void plain_json_read(const uint8_t *data, const int32_t *offsets, int64_t rows, 
                      const int32_t *name_ends, const int32_t *name_slots, int32_t count, int32_t texts, int32_t integers,
                      int32_t slots, int32_t *begins, int32_t *lengths, double *numbers, int64_t *sizes, uint8_t *is_plain) {
     const Fields fields = {names, name_ends, name_slots, count, texts, integers, slots};
-    int32_t row_begins[MOST_SLOTS] = {0}, row_lengths[MOST_SLOTS];
+    int32_t order[MOST_SLOTS] = {0}, row_begins[MOST_SLOTS] = {0}, row_lengths[MOST_SLOTS];
     double row_numbers[MOST_SLOTS] = {0};
     memset(sizes, 0, (size_t)texts * sizeof *sizes);
     for (int64_t row = 0; row < rows; row++) {
         const Cursor record = {data + offsets[row], data + offsets[row + 1]};
         for (int32_t slot = 0; slot < slots; slot++) row_lengths[slot] = -1;
-        is_plain[row] = (uint8_t)read_record(record, data, &fields, row_begins, row_lengths, row_numbers);
+        is_plain[row] = (uint8_t)read_record(record, data, &fields, order, row_begins, row_lengths, row_numbers);
         for (int32_t slot = 0; slot < slots; slot++) {
             const int32_t length = is_plain[row] ? row_lengths[slot] : -1;
             lengths[slot * rows + row] = length;
