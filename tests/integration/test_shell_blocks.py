@@ -21,7 +21,6 @@ from tests.registry import Apicurio
 from tests.shell_blocks import Command, commands
 from tests.workers import clean_environment, playlake
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(600)]
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
 DOCUMENTS = [README, ROOT / "docs/setup.md"]
@@ -74,6 +73,8 @@ class _Folder:
         return done.stdout.split()[1]
 
 
+@pytest.mark.broker
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_command_of_a_document_does_what_it_is_there_for(
     document: Path, tmp_path: Path, stoppable_broker: Broker, registry: Apicurio
