@@ -11,7 +11,11 @@ ENV UV_PROJECT_ENVIRONMENT=/opt/playlake \
     UV_NATIVE_TLS=true \
     UV_LINK_MODE=copy \
     UV_COMPILE_BYTECODE=1
-RUN pip install --no-cache-dir uv==0.13.8
+# a C compiler for the reader of plain JSON (hatch_build.py), in this stage alone
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends gcc libc6-dev \
+ && rm -rf /var/lib/apt/lists/* \
+ && pip install --no-cache-dir uv==0.13.8
 WORKDIR /src
 # The packages of the lock first: a changed line of ours does not fetch them again.
 COPY pyproject.toml uv.lock README.md LICENSE ./
@@ -26,6 +30,12 @@ RUN cd /opt/playlake/lib/python3*/site-packages \
  && find botocore/data -mindepth 1 -maxdepth 1 -type d \
       ! -name s3 ! -name kinesis ! -name sts ! -name sso ! -name sso-oidc ! -name signin -exec rm -rf {} + \
  && find . -name '*.pxd' -delete
+
+# A Kinesis API for the compose profile `kinesis`: for trying, in memory, and no part of playlake's image.
+FROM ${BASE} AS kinesis
+RUN pip install --no-cache-dir 'moto[server]==5.2.5'
+USER 10001:10001
+ENTRYPOINT ["moto_server", "--host", "0.0.0.0", "--port", "4567"]
 
 FROM ${BASE}
 LABEL org.opencontainers.image.title=playlake \

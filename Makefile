@@ -5,7 +5,7 @@ ARGS ?=
 JOBS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fault mutations compose-test lint bench sbom clean
+.PHONY: help demo test fault mutations compose-test lint bench audit sbom clean
 
 help: ## list the recipes
 	@echo "usage: make RECIPE [NAME=VALUE…]"; echo
@@ -24,7 +24,8 @@ fault: ## the fault suite with 20 seeds each, for hours (ARGS='--seed 7' for one
 mutations: ## break the product in named ways, for each of which a fault test must fail (ARGS='epoch' for some)
 	tools/run --dev python -m tests.mutations $(ARGS)
 
-compose-test: ## the compose stack for real: kill a worker, scale, verify (ARGS='--keep' leaves it up)
+compose-test: ## the compose stacks for real: kill a worker, scale, verify (ARGS='--keep' leaves it up)
+	tools/chromium >/dev/null
 	tools/run --dev python -m tests.compose $(ARGS)
 
 lint: ## ruff, mypy, import rules
@@ -36,8 +37,11 @@ lint: ## ruff, mypy, import rules
 bench: ## worker and producer against the tuned loop, as ratios (ARGS='--events 2000000')
 	tools/run --dev python -m bench $(ARGS)
 
+audit: ## known vulnerabilities of what the image holds; says so where the service can't be asked
+	python3 tools/audit.py $(ARGS)
+
 sbom: ## what the image holds, as CycloneDX, on standard output
-	@uv export --frozen --quiet --no-dev --no-header --format cyclonedx1.5
+	@uv export --frozen --quiet --no-dev --all-extras --no-header --format cyclonedx1.5
 
 clean: ## remove the environments and caches; never a lake
 	rm -rf .venv .uv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from urllib.parse import unquote, urlsplit
 
 from schemas.errors import ConfigError, RegistryUnavailable, SchemaRefused
 from schemas.event import avro_versions
@@ -152,6 +153,11 @@ class RemoteRegistry:
                 "(Apicurio: /apis/ccompat/v7), user and password"
             ) from error
         except httpx2.TransportError as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):  # waiting does not make it trusted
+                raise ConfigError(
+                    f"--schema-registry {self._shown}: {error}; name its authority: "
+                    "--registry-option ssl.ca.location=FILE"
+                ) from error
             raise RegistryUnavailable(f"the schema registry {self._shown} does not answer: {error}") from error
         except (httpx2.HTTPError, ValueError, TypeError) as error:  # an answer, but not a registry's
             raise ConfigError(
@@ -163,7 +169,7 @@ def _client(url: str, options: Iterable[str]) -> RemoteRegistry:
     import httpx2
     from confluent_kafka.schema_registry import SchemaRegistryClient
 
-    settings: dict[str, Any] = {"url": url, "max.retries": 0, "timeout": _TIMEOUT_S}
+    settings: dict[str, Any] = {"max.retries": 0, "timeout": _TIMEOUT_S}
     for option in options:
         name, equals, value = option.partition("=")
         if not equals or not name.strip():
@@ -171,9 +177,21 @@ def _client(url: str, options: Iterable[str]) -> RemoteRegistry:
         settings[name.strip()] = value.strip()
     try:
         httpx2.URL(url)
+        settings["url"], user_info = _without_user(url)
+        if user_info is not None:
+            settings.setdefault("basic.auth.user.info", user_info)
         return RemoteRegistry(SchemaRegistryClient(settings), _shown(url))
     except (httpx2.InvalidURL, ValueError, TypeError, OSError) as error:
         raise ConfigError(f"--schema-registry {_shown(url)}: {error}") from None
+
+
+def _without_user(url: str) -> tuple[str, str | None]:
+    """Return the URL without user and password, which the client would log with every request, and `user:password`."""
+    parts = urlsplit(url)
+    if parts.username is None:
+        return url, None
+    user_info = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(), user_info
 
 
 def _mock() -> RemoteRegistry:
@@ -188,7 +206,7 @@ def _mock() -> RemoteRegistry:
 
 
 def _shown(url: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", url)
+    return re.sub(r"//[^/]*@", "//", url)
 
 
 def _is_same(one: str, other: str) -> bool:

@@ -73,5 +73,10 @@ def metrics(page: Page, awaited: dict[str, str]) -> dict[str, str]:
     limit = time.monotonic() + _SETTLE_LIMIT_S
     found: dict[str, str] = {}
     while time.monotonic() < limit and found != awaited:
-        found = dict(page.evaluate(_METRICS))
+        found = metrics_now(page)
     return found
+
+
+def metrics_now(page: Page) -> dict[str, str]:
+    """The big figures on the page, label to text."""
+    return dict(page.evaluate(_METRICS))

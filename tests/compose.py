@@ -1,11 +1,11 @@
-"""The compose stack, for real: up, verify, kill a worker, scale, verify again, down.
+"""The compose stacks, for real: up, verify, look at the dashboard, kill a worker, scale, verify again, down.
 
-    python -m tests.compose            also `make compose-test`
-    python -m tests.compose --keep     leaves it running, for a look around
+    python -m tests.compose                        also `make compose-test`
+    python -m tests.compose --keep                 leaves the full stack running, for a look around
+    python -m tests.compose --screenshots FOLDER   keeps pictures of dashboard and Prometheus
 
-Runs beside a stack of your own: another project name, free ports, volumes of its own that go with it. Where Docker does
-not have the images and can't pull them, or no engine answers, CONTAINER_LAB names a program that makes stand-ins:
-`$CONTAINER_LAB up`. Every wait polls a condition.
+Runs beside a stack of your own: another project name, free ports, volumes of its own that go with it. Every wait polls
+a condition. The engine and its images: `tests/engine.py`.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
+import shlex
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.parse
 import urllib.request
@@ -24,10 +23,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.broker.kafka import free_ports, fresh_name
+from playwright.sync_api import Error as PlaywrightError
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
-ROOT = Path(__file__).resolve().parent.parent
-SERVICES = {"kafka": 1, "s3": 1, "producer": 1, "worker": 2, "compactor": 1, "dashboard": 1, "prometheus": 1}
+from tests.broker.kafka import free_ports, fresh_name
+from tests.browser import chromium, metrics_now, open_page
+from tests.engine import ROOT, NoEngine, Refused, docker, engine, remove_superseded_images
+from tests.shell_blocks import commands
+
+FULL = {"kafka": 1, "s3": 1, "producer": 1, "worker": 2, "compactor": 1, "dashboard": 1, "prometheus": 1}
+KINESIS = ("kinesis", "kinesis-stream", "kinesis-producer", "kinesis-worker")
+MINIMAL = {"kafka": 1, "producer": 1, "worker": 1, "compactor": 1}
 _POLL_S = 1.0
 _PORTS = ("KAFKA_PORT", "S3_PORT", "DASHBOARD_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT")
 
@@ -37,9 +43,17 @@ class Failed(Exception):
 
 
 class Stack:
-    """One run of docker-compose.yml under a name of its own."""
+    """One run of a compose file under a name of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: str, services: dict[str, int]) -> None:
+        """Start nothing yet.
+
+        Args:
+            file: the compose file, from the repository's root.
+            services: how many containers of each service there are to be.
+        """
+        self.file = file
+        self.services = services
         self.name = fresh_name("compose-test").lower().replace("_", "-").replace(".", "-")
         ports = dict(zip(_PORTS, map(str, free_ports(len(_PORTS))), strict=True))
         self.dashboard, self.prometheus = (
@@ -50,7 +64,7 @@ class Stack:
 
     def compose(self, *arguments: str, timeout_s: float = 600, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            ["docker", "compose", "--progress", "quiet", *arguments],
+            ["docker", "compose", "--file", self.file, "--progress", "quiet", *arguments],
             cwd=ROOT,
             env=self._env,
             stdin=subprocess.DEVNULL,
@@ -75,6 +89,19 @@ class Stack:
             if one["Service"] == service and one["State"] == "running" and one["Health"] in ("healthy", "")
         )
 
+    def come_up(self) -> None:
+        """Start it all, and tell for each service when it was first seen healthy."""
+        self.compose("up", "--detach")
+        started, waiting = time.monotonic(), dict(self.services)
+
+        def all_ready() -> bool:
+            for service in [name for name, count in waiting.items() if self.ready(name) == count]:
+                print(f"{'':8}{service} healthy {time.monotonic() - started:.0f} s after `up`", flush=True)
+                del waiting[service]
+            return not waiting
+
+        self.until(all_ready, f"healthy: {self.services}")
+
     def until(self, condition: Callable[[], bool], what: str, timeout_s: float = 240) -> None:
         deadline = time.monotonic() + timeout_s
         while not condition():
@@ -92,29 +119,32 @@ class Stack:
             raise Failed(f"Prometheus does not take {expression!r}: {error}") from error
         return [float(sample["value"][1]) for sample in found["data"]["result"]]
 
-    def verify(self) -> dict[str, Any]:
+    def verify(self, service: str = "verify") -> dict[str, Any]:
         """`docker compose run --rm verify`, which must find that the promise holds."""
-        done = self.compose("run", "--rm", "verify", "verify", "--memory", "512MiB", "--json", check=False)
+        done = self.compose("run", "--rm", "--no-deps", service, "verify", "--memory", "512MiB", "--json", check=False)
         if done.returncode != 0:
-            raise Failed(f"verify: exit code {done.returncode}\n{done.stdout}\n{done.stderr}")
+            raise Failed(f"{service}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}")
         verdict: dict[str, Any] = json.loads(done.stdout)
         return verdict
 
 
-def run(stack: Stack) -> None:
-    """Take the stack through it all, a line for each step with its time."""
-    step("images built", lambda: stack.compose("build", timeout_s=1800))
-    step("up", lambda: stack.compose("up", "--detach"))
-
-    def all_ready() -> bool:
-        return all(stack.ready(service) == count for service, count in SERVICES.items())
-
-    step("every service healthy", lambda: stack.until(all_ready, f"healthy: {SERVICES}"))
+def run(stack: Stack, pictures: Path | None) -> None:
+    """Take the full stack through it all, a line for each step with its time."""
+    step("images built", lambda: stack.compose("--profile", "kinesis", "build", timeout_s=1800))
+    for image in ("playlake:dev", "playlake-dashboard:dev"):
+        size = docker("image", "inspect", "--format", "{{.Size}}", image)
+        print(f"{'':8}{image}: {int(size) / 1e6:.0f} MB", flush=True)
+    step("the image reads JSON by compiled code", has_compiled_parts)
+    step("up, every service healthy", stack.come_up)
     step("Prometheus sees two workers with fresh events", lambda: stack.until(lambda: fresh(stack, 2), "fresh events"))
-    step("the dashboard answers", lambda: serves(stack.dashboard))
     step("the compaction job went through", lambda: stack.until(lambda: compacted(stack), "a compaction"))
+    step("the dashboard shows events and plays", lambda: looked_at(stack, pictures))
+    step("what docs/setup.md asks the stack is answered", lambda: asked_as_documented(stack))
     step("every panel of Grafana's dashboard has a query that Prometheus takes", lambda: panels(stack))
     first = step("verify", stack.verify)
+    step("profile kinesis up, its worker healthy", lambda: kinesis_up(stack))
+    step("its lake has events, and verify", lambda: stack.until(lambda: written(stack, "kinesis-verify"), "positions"))
+    step("and down", lambda: stack.compose("rm", "--force", "--stop", *KINESIS))
 
     victim = next(one["Name"] for one in stack.containers() if one["Service"] == "worker")
     step(f"killed {victim}", lambda: docker("kill", "--signal", "KILL", victim))
@@ -126,9 +156,17 @@ def run(stack: Stack) -> None:
     step("each of the 4 reads a Kafka partition", lambda: stack.until(lambda: readers(stack) == 4, "4 readers"))
     step("Prometheus sees 4 workers with fresh events", lambda: stack.until(lambda: fresh(stack, 4), "fresh events"))
     second = step("verify", stack.verify)
+    if pictures is not None:
+        plotted(stack, pictures)
     if positions(second) <= positions(first):
         raise Failed(f"nothing was written between the two verdicts: {positions(first)} and {positions(second)}")
     print(f"{positions(first):,} positions accounted for, then {positions(second):,}")
+
+
+def has_compiled_parts() -> None:
+    """Where the image was built without a C compiler, it works, slower, and says nothing."""
+    asked = "from stream_app.plain_json import compiled; raise SystemExit(compiled() is None)"
+    docker("run", "--rm", "--network", "none", "--entrypoint", "python", "playlake:dev", "-c", asked)
 
 
 def positions(verdict: dict[str, Any]) -> int:
@@ -164,10 +202,58 @@ def panels(stack: Stack) -> None:
         raise Failed(f"only {sum(map(bool, answers))} of {len(answers)} queries have an answer")
 
 
-def serves(address: str) -> None:
-    with urllib.request.urlopen(address, timeout=20) as answer:
-        if answer.status != 200 or not answer.read():
-            raise Failed(f"{address} answers {answer.status}")
+def asked_as_documented(stack: Stack) -> None:
+    """Run the commands of docs/setup.md that are to be run in a container."""
+    inside = [command.text for command in commands(ROOT / "docs/setup.md") if " exec " in command.text]
+    for text in inside:
+        stack.compose(*shlex.split(text.replace(" exec ", " exec -T "))[2:])
+    if not inside:
+        raise Failed("docs/setup.md asks the stack nothing")
+
+
+def looked_at(stack: Stack, pictures: Path | None) -> None:
+    """Open the dashboard as a person would, until it shows what comes in now, and what gold has made of it."""
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        for place, figure in (("", "Events a second"), ("titles-and-genres", "Plays")):
+
+            def shows(place: str = place, figure: str = figure) -> bool:
+                try:
+                    open_page(page, f"{stack.dashboard}/{place}")
+                except PlaywrightTimeout:  # a machine with much else to do
+                    return False
+                return any(digit in "123456789" for digit in metrics_now(page).get(figure, ""))
+
+            stack.until(shows, f"{figure} on the dashboard's page /{place}", 600)
+            if pictures is not None:
+                page.screenshot(path=pictures / f"stack-dashboard-{place or 'now'}.png")
+
+
+def plotted(stack: Stack, pictures: Path) -> None:
+    """A picture of Prometheus' plot of each worker's rows."""
+    expression = "sum by (instance) (rate(playlake_silver_events_total[1m]))"
+    place = urllib.parse.urlencode({"g0.expr": expression, "g0.tab": "0", "g0.range_input": "10m"})
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(f"{stack.prometheus}/graph?{place}", wait_until="networkidle")
+        page.screenshot(path=pictures / "stack-prometheus.png")
+
+
+def kinesis_up(stack: Stack) -> None:
+    """Start what the profile adds, beside the stack that runs."""
+    stack.compose("--profile", "kinesis", "up", "--detach", "--no-recreate", *KINESIS)
+    stack.until(lambda: stack.ready("kinesis-worker") == 1, "kinesis-worker healthy")
+
+
+def written(stack: Stack, service: str = "verify") -> bool:
+    """Whether a verdict is about something."""
+    return positions(stack.verify(service)) > 0
+
+
+def run_minimal(stack: Stack) -> None:
+    """Take the minimal stack, whose lake is on a volume, to a verdict that is about something."""
+    step("up, every service healthy", stack.come_up)
+    step("verify", lambda: stack.until(lambda: written(stack), "positions in the lake"))
 
 
 def step(what: str, action: Callable[[], Any]) -> Any:
@@ -177,93 +263,44 @@ def step(what: str, action: Callable[[], Any]) -> Any:
     return result
 
 
-def docker(*arguments: str) -> str:
-    done = subprocess.run(["docker", *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise Failed(f"docker {' '.join(arguments)}: {done.stderr.strip()}")
-    return done.stdout
-
-
-# ---------------------------------------------------------------- the engine and its images
-
-
-def base_images() -> list[str]:
-    """The images of others that the stack is made of."""
-    found = docker("compose", "--file", str(ROOT / "docker-compose.yml"), "config", "--images").split()
-    base = next(
-        line.removeprefix("ARG BASE=")
-        for line in (ROOT / "Dockerfile").read_text(encoding="utf-8").splitlines()
-        if line.startswith("ARG BASE=")
-    )
-    return [base, *(image for image in sorted(set(found)) if not image.startswith("playlake"))]
-
-
-def missing() -> str | None:
-    """Return why the stack can't be started, after trying to pull what is missing; None when it can."""
-    try:
-        docker("info")
-        for image in base_images():
-            if not docker("images", "--quiet", image).strip():
-                docker("pull", "--quiet", image)
-    except FileNotFoundError:
-        return "there is no docker command"
-    except Failed as error:
-        return str(error)
-    return None
-
-
-def make_stand_ins(program: Path) -> None:
-    """Have stand-ins made by a copy of the program's folder, which is ours to write to: modes end up in the images."""
-    with tempfile.TemporaryDirectory(prefix="container-lab-") as folder:
-        copy = Path(shutil.copytree(program.parent, Path(folder) / "lab"))
-        for path in (copy, *copy.rglob("*")):
-            path.chmod(path.stat().st_mode | 0o200)
-        done = subprocess.run([str(copy / program.name), "up"], stdin=subprocess.DEVNULL)
-    if done.returncode != 0:
-        raise Failed(f"{program} up: exit code {done.returncode}")
-
-
-def provide_images() -> None:
-    trouble = missing()
-    if trouble is None:
-        return
-    program = os.environ.get("CONTAINER_LAB")
-    if program is None:
-        raise Failed(f"{trouble}\nstart Docker, with a registry it can pull from, or name a lab with CONTAINER_LAB")
-    if not Path(program).is_file():
-        raise Failed(f"{trouble}\nand CONTAINER_LAB={program} is not there")
-    print(f"{trouble}\nmaking stand-ins with {program} (minutes, once)", flush=True)
-    make_stand_ins(Path(program))
-    trouble = missing()
-    if trouble is not None:
-        raise Failed(trouble)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.compose", description="The compose stack, for real.")
-    parser.add_argument("--keep", action="store_true", help="leave the stack running")
-    options = parser.parse_args(arguments)
-    try:
-        provide_images()
-    except Failed as error:
-        print(f"compose test: {error}", file=sys.stderr)
-        return 2
-    stack = Stack()
+def taken_through(stack: Stack, script: Callable[[], None], keep: bool = False) -> bool:
+    """Run a script upon a stack, tell what went wrong, and take the stack down; whether it went through."""
+    print(f"==> {stack.file}", flush=True)
     started = time.monotonic()
     try:
-        run(stack)
-    except (Failed, subprocess.TimeoutExpired, OSError) as error:
+        script()
+    except (Failed, Refused, subprocess.SubprocessError, PlaywrightError, OSError) as error:
         print(stack.compose("ps", "--all", check=False).stdout, file=sys.stderr)
         print(stack.compose("logs", "--tail", "30", check=False).stdout, file=sys.stderr)
         print(f"compose test: {error}", file=sys.stderr)
-        return 1
+        return False
     finally:
-        if options.keep:
+        if keep:
             print(f"left running: docker compose --project-name {stack.name} down --volumes; {stack.prometheus}")
         else:
-            stack.compose("down", "--volumes", "--timeout", "20", check=False)
-    print(f"the compose stack keeps its promise: {time.monotonic() - started:.0f} s")
-    return 0
+            stack.compose("--profile", "*", "down", "--volumes", "--timeout", "20", check=False)
+    print(f"{stack.file} keeps its promise: {time.monotonic() - started:.0f} s", flush=True)
+    return True
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.compose", description="The compose stacks, for real.")
+    parser.add_argument("--keep", action="store_true", help="leave the full stack running")
+    parser.add_argument("--screenshots", type=Path, metavar="FOLDER", help="where pictures of its pages are kept")
+    options = parser.parse_args(arguments)
+    if options.screenshots is not None:
+        options.screenshots.mkdir(parents=True, exist_ok=True)
+    full = Stack("docker-compose.yml", FULL)
+    minimal = Stack("docker-compose.minimal.yml", MINIMAL)
+    try:
+        with engine(options.keep):
+            done = taken_through(full, lambda: run(full, options.screenshots), options.keep)
+            done = done and taken_through(minimal, lambda: run_minimal(minimal))
+            remove_superseded_images()
+    except NoEngine as error:
+        print(f"compose test: {error}", file=sys.stderr)
+        return 2
+    return 0 if done else 1
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import sys
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from playlake.progress import progress
 from playlake.settings import VerbSettings
@@ -53,6 +54,13 @@ class Settings(VerbSettings):
     seed: int = Field(7, ge=0, description="another seed is another world")
     days: float = Field(3.0, gt=0, description="span of the event times, up to now")
     as_json: bool = Field(False, alias="json", description="print only the summary, as one JSON object")
+
+    @field_validator("lake")
+    @classmethod
+    def _is_a_folder(cls, lake: Path) -> Path:
+        if re.match(r"\w+:/", str(lake)):
+            raise ValueError("the demo makes its lake in a folder of this machine, not in a store")
+        return lake
 
 
 @dataclass

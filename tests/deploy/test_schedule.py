@@ -13,8 +13,10 @@ import pytest
 from croniter import croniter
 
 from playlake.cli import main
+from playlake.verbs.stream import Settings
 
 SCHEDULE = Path(__file__).resolve().parents[2] / "deploy/schedule"
+UNITS = ("playlake-compact.service", "playlake-compact.timer", "playlake-stream@1.service")
 FILES = ("crontab", "playlake-compact.service", "airflow_dag.py")
 
 
@@ -45,15 +47,25 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
     program = tmp_path / "playlake"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
-    for unit in ("playlake-compact.service", "playlake-compact.timer"):
-        text = (SCHEDULE / unit).read_text().replace("/usr/local/bin/playlake", str(program))
+    for unit in UNITS:
+        text = (SCHEDULE / unit.replace("@1", "@")).read_text().replace("/usr/local/bin/playlake", str(program))
         (tmp_path / unit).write_text(text)
     analyze = shutil.which("systemd-analyze")
     assert analyze, "this needs systemd-analyze, which comes with systemd"
-    units = [str(tmp_path / "playlake-compact.service"), str(tmp_path / "playlake-compact.timer")]
+    units = [str(tmp_path / unit) for unit in UNITS]
     done = subprocess.run([analyze, "verify", "--man=no", *units], capture_output=True, text=True, check=False)
-    ours = [line for line in done.stderr.splitlines() if "playlake-compact" in line]
+    ours = [line for line in done.stderr.splitlines() if "playlake-" in line]
     assert (0, []) == (done.returncode, ours), done.stderr
+
+
+def test_a_worker_s_unit_calls_stream_with_flags_that_it_knows() -> None:
+    text = (SCHEDULE / "playlake-stream@.service").read_text()
+    [words] = re.findall(r"^ExecStart=/usr/local/bin/playlake stream (.*)$", text, re.M)
+    flags = {word.removeprefix("--").replace("-", "_") for word in words.split() if word.startswith("--")}
+    assert flags <= Settings.model_fields.keys()
+    variables = set(re.findall(r"PLAYLAKE_([A-Z_]+)", text))
+    assert {name.lower() for name in variables} <= Settings.model_fields.keys()
+    assert flags and variables
 
 
 def test_airflow_s_file_is_python_with_one_dag_and_a_chain() -> None:

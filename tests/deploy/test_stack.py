@@ -55,13 +55,14 @@ def flags_of(words: list[str]) -> set[str]:
 def test_a_service_has_limits_a_restart_policy_and_is_locked_down(name: str) -> None:
     service = STACK["services"][name]
     assert {"cpus", "memory"} == service["deploy"]["resources"]["limits"].keys()
-    assert ("no" if name == "verify" else "unless-stopped") == service["restart"]
+    ends = name in ("verify", "kinesis-verify", "kinesis-stream")
+    assert ("no" if ends else "unless-stopped") == service["restart"]
     assert service["read_only"]
     assert ["ALL"] == service["cap_drop"]
     assert ["no-new-privileges:true"] == service["security_opt"]
 
 
-@pytest.mark.parametrize("name", ["kafka", "s3", "worker", "compactor", "dashboard", "prometheus"])
+@pytest.mark.parametrize("name", ["kafka", "s3", "worker", "compactor", "dashboard", "prometheus", "kinesis"])
 def test_what_serves_others_has_a_health_check(name: str) -> None:
     assert STACK["services"][name]["healthcheck"]["test"]
 
@@ -87,7 +88,9 @@ def test_the_example_of_settings_names_every_variable_with_its_default() -> None
     assert used == given
 
 
-@pytest.mark.parametrize("name", ["producer", "worker", "compactor", "verify"])
+@pytest.mark.parametrize(
+    "name", ["producer", "worker", "compactor", "verify", "kinesis-producer", "kinesis-worker", "kinesis-verify"]
+)
 def test_a_command_has_flags_and_variables_that_its_verb_knows(name: str) -> None:
     service = STACK["services"][name]
     verb = settings(service["command"])

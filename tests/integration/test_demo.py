@@ -34,6 +34,13 @@ def test_its_summary_adds_up_and_a_second_run_replaces_the_first(tmp_path):
         assert summary["silver_files_before"] > summary["silver_files_after"]
 
 
+def test_a_store_is_not_taken_for_a_folder(tmp_path):
+    told = demo("--lake", "s3://bucket/lake", cwd=tmp_path)
+    assert 2 == told.returncode
+    assert "not in a store" in told.stderr
+    assert [] == list(tmp_path.iterdir())
+
+
 def test_it_never_replaces_a_folder_that_no_demo_made(tmp_path):
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "file").touch()

@@ -60,8 +60,9 @@ def test_a_wrong_setting_of_the_client_is_said_so():
         open_registry("http://localhost:1", ["ssl.ca.location"])
 
 
-def test_a_registry_that_does_not_answer_is_away_and_its_password_stays_secret():
-    registry = open_registry("http://ada:secret@127.0.0.1:1/path")
+@pytest.mark.parametrize("password", ["secret", "se@secret", "a%2Fsecret"])
+def test_a_registry_that_does_not_answer_is_away_and_its_password_stays_secret(password):
+    registry = open_registry(f"http://ada:{password}@127.0.0.1:1/path")
     with pytest.raises(RegistryUnavailable, match=r"http://127\.0\.0\.1:1/path does not answer") as told:
         registry.find(1)
     assert "secret" not in str(told.value)
