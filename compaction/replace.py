@@ -31,6 +31,7 @@ def replace_files(
     changes_data: bool,
     metadata: dict[str, str],
     transactions: Sequence[Transaction] = (),
+    upon: Callable[[DeltaTable], bool] = lambda handle: True,
     before_commit: Callable[[], None] = lambda: None,
 ) -> int | None:
     """Commit that `added` take the place of `removed`, if all of those are still live in the version committed upon.
@@ -45,10 +46,12 @@ def replace_files(
         changes_data: whether rows come, go or change; false for a compaction.
         metadata: what `commitInfo` is to say about it.
         transactions: `txn` entries that the commit is to carry.
+        upon: must hold for the version committed upon, too.
         before_commit: called between the check and each try to commit: a fault point of tests.
 
     Returns:
-        The version that was made; None when one of `removed` is no longer live, and nothing was committed.
+        The version that was made; None when one of `removed` is no longer live or `upon` does not hold, and nothing was
+        committed.
 
     Raises:
         LakeNotFound, IncompatibleLake: as `Lake.table`.
@@ -72,7 +75,7 @@ def replace_files(
         lake,
         table,
         [*actions, *added],
-        lambda handle: gone <= {file.path for file in live_files(handle, root)},
+        lambda handle: upon(handle) and gone <= {file.path for file in live_files(handle, root)},
         metadata=metadata,
         transactions=transactions,
         before_commit=before_commit,

@@ -43,12 +43,14 @@ class Plan:
 
     Attributes:
         rows: `_file` and `_row` as `sink.scan.create_view` gives them, and one column, of the table's name and type,
-            for each column to be set; without any, the rows are dropped. Not empty.
+            for each column to be set; without any, the rows are dropped. Empty only where something is added.
         transactions: `txn` entries that the commit is to carry.
+        added: files with other rows that the commit is to add; written already.
     """
 
     rows: pa.Table
     transactions: tuple[Transaction, ...] = ()
+    added: tuple[AddAction, ...] = ()
 
     @property
     def sets(self) -> tuple[str, ...]:
@@ -78,6 +80,7 @@ def rewrite(
     what: str,
     rewrite_id: str,
     table: str | None = None,
+    upon: Callable[[DeltaTable], bool] = lambda handle: True,
     step: Callable[[str], None] = lambda name: None,
 ) -> Rewritten | None:
     """Plan, write and commit; when others took up one of the files meanwhile, plan anew and try again.
@@ -90,6 +93,7 @@ def rewrite(
         what: `repair` or `dedupe`, for `step`.
         rewrite_id: unique; kept in the commit.
         table: which of the lake's; None: the table of events.
+        upon: must hold for the version committed upon, or the plan is made anew.
         step: called with `before repair` (written and checked, not committed) and `after repair`: tests' fault points.
 
     Returns:
@@ -107,7 +111,7 @@ def rewrite(
         if plan is None:
             return None
         removed, added = _write(lake, table, handle, plan)
-        difference = _difference(lake, table, handle, plan, removed, added)
+        difference = _difference(lake, table, handle, plan, removed, added) if plan.rows.num_rows else ""
         if difference:
             raise RewriteMismatch(
                 f"{what} of {lake.path(table)} wrote other rows than planned ({difference}); "
@@ -117,10 +121,11 @@ def rewrite(
             lake,
             table,
             removed,
-            added,
+            [*added, *plan.added],
             changes_data=True,
             metadata={REWRITE_KEY: rewrite_id},
             transactions=plan.transactions,
+            upon=upon,
             before_commit=lambda: step(f"before {what}"),
         )
         if version is not None:

@@ -19,7 +19,7 @@ VERBS: Final = {
     "adopt": "make a folder of plain Parquet files a Delta table",
     "query": "ask the lake in SQL",
     "quarantine": "what was refused: counted, record by record, or to a file",
-    "schema": "whether a changed event schema fits the ones before it",
+    "schema": "whether a changed event schema fits the ones before it; the data dictionary",
     "rules": "try a changed set of rules on real records",
     "dashboard": "show the lake in a browser",
     "report": "one date as one HTML file, fit to be mailed",

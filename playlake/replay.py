@@ -28,7 +28,7 @@ from sink.columns import add_missing_columns
 from sink.files import write_files
 from sink.lake import Lake
 from sink.positions import Source
-from sink.replays import replays, replays_entry
+from sink.replays import is_in_flight, replays, replays_entry
 from sink.scan import create_view
 from stream_app.process import Processed
 
@@ -91,7 +91,7 @@ def replay(
         CommitConflict: another replay, or others, committed first; run it again.
         LakeNotFound, IncompatibleLake, StoreUnavailable, RewriteMismatch: as elsewhere. Running again is safe.
     """
-    done = Replayed(finished=0 if dry_run else finish(lake, step=step))
+    done = Replayed(finished=0 if dry_run else take_over(lake, step=step))
     if not dry_run:
         add_missing_columns(lake.table("silver"), SILVER)
     for chosen in _rounds(lake, where):
@@ -111,6 +111,23 @@ def replay(
             _append(lake, pa.concat_tables(passed).sort_by("event_date"), replays(silver), step)
             finish(lake, step=step)
     return done
+
+
+def take_over(lake: Lake, *, step: Callable[[str], None] = lambda name: None) -> int:
+    """End what a replay left that died; one that is alive finds its count gone on and gives up.
+
+    Returns:
+        How many records it had left in both tables.
+
+    Raises:
+        As `finish`.
+    """
+    silver = lake.table("silver")
+    number = replays(silver)
+    if not is_in_flight(silver, lake.table("quarantine")):
+        return 0
+    commit_count(lake, "silver", [], number + 1, lambda handle: replays(handle) == number)
+    return finish(lake, step=step)
 
 
 def finish(lake: Lake, *, step: Callable[[str], None] = lambda name: None) -> int:
@@ -136,7 +153,7 @@ def finish(lake: Lake, *, step: Callable[[str], None] = lambda name: None) -> in
     replay_id = f"replay-{number}-{secrets.token_hex(4)}"
     done = rewrite(lake, make_plan, what="replay quarantine", rewrite_id=replay_id, table="quarantine", step=step)
     if done is None and replays(lake.table("quarantine")) < number:  # none was left to take
-        _commit(lake, "quarantine", [], number, lambda handle: replays(handle) < number)
+        commit_count(lake, "quarantine", [], number, lambda handle: replays(handle) < number)
     return done.rows if done else 0
 
 
@@ -155,17 +172,7 @@ def _rounds(lake: Lake, where: str) -> Iterator[pa.Table]:
 
 def _read(lake: Lake, silver: DeltaTable, chosen: pa.Table) -> tuple[pa.Table, list[list[str]]]:
     """Return chosen records that are done, as schema `RECORDS`, and each one's reasons."""
-    sources = [
-        Source(*row.values()) for row in chosen.select(_POSITION[:3]).group_by(_POSITION[:3]).aggregate([]).to_pylist()
-    ]
-    done = pa.table(
-        {
-            "topic": [source.topic for source in sources],
-            "topic_id": [source.topic_id for source in sources],
-            "kafka_partition": pa.array([source.kafka_partition for source in sources], pa.int32()),
-            "done": pa.array([positions.position(silver, source) for source in sources], pa.int64()),
-        }
-    )
+    done = done_positions(silver, chosen.select(_POSITION[:3]).group_by(_POSITION[:3]).aggregate([]))
     columns = ", ".join(RECORDS.names).replace("headers", "cast(null as map(varchar, blob)) as headers")
     with workspace(lake) as con:
         create_view(con, "quarantine", lake.table("quarantine"))
@@ -182,13 +189,32 @@ def _read(lake: Lake, silver: DeltaTable, chosen: pa.Table) -> tuple[pa.Table, l
 def _append(lake: Lake, rows: pa.Table, number: int, step: Callable[[str], None]) -> None:
     files = write_files(lake, "silver", rows)
     step("before replay silver")
-    _commit(lake, "silver", files, number + 1, lambda handle: replays(handle) == number)
+    commit_count(lake, "silver", files, number + 1, lambda handle: replays(handle) == number)
     step("after replay silver")
 
 
-def _commit(
+def done_positions(silver: DeltaTable, sources: pa.Table) -> pa.Table:
+    """Return sources (columns `topic, topic_id, kafka_partition`) with how far silver is, `done`; null: nowhere yet."""
+    found = [Source(*row.values()) for row in sources.select(_POSITION[:3]).to_pylist()]
+    return pa.table(
+        {
+            "topic": pa.array([source.topic for source in found], pa.string()),
+            "topic_id": pa.array([source.topic_id for source in found], pa.string()),
+            "kafka_partition": pa.array([source.kafka_partition for source in found], pa.int32()),
+            "done": pa.array([positions.position(silver, source) for source in found], pa.int64()),
+        }
+    )
+
+
+def commit_count(
     lake: Lake, name: str, files: Sequence[AddAction], number: int, may_follow: Callable[[DeltaTable], bool]
 ) -> None:
+    """Commit files to a table with the count of replays that it has seen then.
+
+    Raises:
+        CommitConflict: `may_follow` does not hold: another replay went on meanwhile.
+        StoreUnavailable: the store does not answer.
+    """
     metadata = {REPLAY_KEY: str(number)}
     version = commit_upon(lake, name, files, may_follow, metadata=metadata, transactions=[replays_entry(number)])
     if version is None:

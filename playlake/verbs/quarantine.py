@@ -6,6 +6,8 @@ import json
 import os
 import re
 import sys
+from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -13,31 +15,38 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 from pydantic_settings import CliPositionalArg
 
-from playlake.settings import VerbSettings
+from playlake.settings import Date, VerbSettings
 from query import connect
 from query.refused import arrow_rows, as_records, count_by, places, rows
 from query.render import plain, write_parquet, write_text
 from schemas.errors import ConfigError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from playlake.rebuild import Rebuilt
     from playlake.replay import Replayed
+    from stream_app.process import Processed
 
 _POSITION = re.compile(r"(?P<topic>[A-Za-z0-9._-]+)\[(?P<kafka_partition>\d+)\]@(?P<kafka_offset>\d+)")
 _SHOWN_BYTES = 600
 
 
 class Settings(VerbSettings):
-    """Look at the records that were refused, or have them judged again.
+    """Look at the records that were refused, or have records judged again.
 
     `list` counts them, with shares; `show` prints records with their bytes, every reason, and where in the bytes it is;
     `export` writes them to a file; `replay` judges them by today's code and rules and moves those that pass to silver,
-    safe to break off and to run again. --where is an SQL condition (DuckDB) over: position, topic, kafka_partition,
-    kafka_offset, broker_timestamp, ingest_timestamp, ingest_date, reasons, rules, detail, rule_set, client_version,
-    event_type, value_bytes, key, value. Exit code 1 means that there are no such records.
+    safe to break off and to run again. `replay --from bronze --date D` is for rows that passed with wrong values: all
+    records that came in on that date are judged again, and silver's rows of them are replaced in one commit. --where is
+    an SQL condition (DuckDB) over: position, topic, kafka_partition, kafka_offset, broker_timestamp, ingest_timestamp,
+    ingest_date, reasons, rules, detail, rule_set, client_version, event_type, value_bytes, key, value. Exit code 1
+    means that there are no such records.
 
     Example:
         playlake quarantine list --lake ./lake --by client_version --where "list_contains(reasons, 'malformed_json')"
         playlake quarantine replay --lake ./lake --rules rules.toml --where "'rule:no_app' in reasons" --dry-run
+        playlake quarantine replay --lake ./lake --from bronze --date 2026-11-21 --dry-run
     """
 
     verb: ClassVar[str] = "quarantine"
@@ -53,7 +62,11 @@ class Settings(VerbSettings):
     at: str | None = Field(None, description="show: the record at this position, TOPIC[KAFKA_PARTITION]@OFFSET")
     limit: int = Field(5, ge=1, description="show: at most so many, oldest first")
     output: Path | None = Field(None, description="export: the file, .parquet, .csv or .json")
-    dry_run: bool = Field(False, description="replay: say what would pass; change nothing")
+    source: Literal["quarantine", "bronze"] = Field(
+        "quarantine", alias="from", description="replay: what was refused, or all that came in on a --date"
+    )
+    date: Date | None = Field(None, description="replay --from bronze: the date of ingest (UTC), such as 2026-11-21")
+    dry_run: bool = Field(False, description="replay: say what would change; change nothing")
     rules: Path | None = Field(None, description="replay: TOML file of rules; default: the shipped ones")
     catalogue: Path | None = Field(
         None, description="replay: CSV of titles (Netflix-titles layout); default: the small one"
@@ -73,6 +86,10 @@ class Settings(VerbSettings):
             raise ValueError(f"--output {self.output} ends in none of .parquet, .csv, .json")
         if self.at is not None and (self.action != "show" or _POSITION.fullmatch(self.at) is None):
             raise ValueError(f"--at {self.at} belongs to show and is of the form TOPIC[KAFKA_PARTITION]@OFFSET")
+        if (self.source == "bronze") != (self.date is not None):
+            raise ValueError("--from bronze needs --date, which nothing else takes")
+        if self.source == "bronze" and (self.action != "replay" or self.where != "true"):
+            raise ValueError("--from bronze belongs to replay, and is about a whole --date: leave --where out")
         of_replay = (self.dry_run, self.rules, self.catalogue, self.schema_registry, self.registry_option)
         if self.action != "replay" and any(of_replay):
             raise ValueError(
@@ -166,6 +183,8 @@ def _export(con: Any, settings: Settings) -> int:
 
 
 def _replay(settings: Settings) -> int:
+    from playlake.progress import progress
+    from playlake.rebuild import rebuild
     from playlake.registry import open_registry
     from playlake.replay import replay
     from sink.faults import VARIABLE, fault_point
@@ -185,18 +204,26 @@ def _replay(settings: Settings) -> int:
         processor = stack.enter_context(closing(Processor(titles, known_countries(), rules)))
 
         step = fault_point(os.environ.get(VARIABLE)) or (lambda name: None)
-        done = replay(
-            Lake.at(settings.lake),
-            lambda records: processor(records, known.used_in(records)),
-            settings.where,
-            dry_run=settings.dry_run,
-            step=step,
-        )
+        lake = Lake.at(settings.lake)
+
+        def judge(records: pa.Table) -> Processed:
+            return processor(records, known.used_in(records))
+
+        if settings.date is not None:
+            with progress("judged", None) as on_judged:
+                built = rebuild(lake, judge, settings.date, dry_run=settings.dry_run, on_judged=on_judged, step=step)
+            _tell(built, settings, _print_rebuilt)
+            return 0 if built.records or built.finished else 1
+        done = replay(lake, judge, settings.where, dry_run=settings.dry_run, step=step)
+    _tell(done, settings, _print_replayed)
+    return 0 if done.chosen or done.finished else 1
+
+
+def _tell(done: Any, settings: Settings, show: Callable[[Any, Settings], None]) -> None:
     if settings.as_json:
         print(json.dumps({**vars(done), "dry_run": settings.dry_run}))
     else:
-        _print_replayed(done, settings)
-    return 0 if done.chosen or done.finished else 1
+        show(done, settings)
 
 
 def _print_replayed(done: Replayed, settings: Settings) -> None:
@@ -208,7 +235,31 @@ def _print_replayed(done: Replayed, settings: Settings) -> None:
     )
     if done.not_done:
         print(f"{done.not_done:,} left alone: no commit of silver says yet that they are done")
-    codes = sorted(done.before | done.after, key=lambda code: (-done.before[code], code))
+    _print_codes(done.before, done.after)
+
+
+def _print_rebuilt(done: Rebuilt, settings: Settings) -> None:
+    if done.finished:
+        print(f"an earlier replay is finished now: {done.finished:,} records left quarantine")
+    if not done.records and not done.not_done:
+        print(f"bronze holds no records that came in on {settings.date}")
+        return
+    would = "would be" if settings.dry_run else "are"
+    print(f"{done.records:,} records of {settings.date} judged again: {done.silver_after:,} {would} in silver")
+    print(f"  {'silver':<24}  {done.silver_before:>9,} before  {done.silver_after:>9,} after")
+    _print_codes(done.before, done.after, 24)
+    for column, count in done.changed.most_common():
+        print(f"  {column:<24}  {count:>9,} rows of silver changed")
+    if done.repeats:
+        print(f"{done.repeats:,} repeats that dedupe had dropped come back until it runs again (`playlake compact`)")
+    if done.undated:
+        print(f"{done.undated:,} rows have no date until they are repaired (`playlake repair`, or `playlake compact`)")
+    if done.not_done:
+        print(f"{done.not_done:,} left alone: no commit of silver says yet that they are done")
+
+
+def _print_codes(before: Counter[str], after: Counter[str], least: int = 0) -> None:
+    codes = sorted(before | after, key=lambda code: (-before[code], code))
     width = max(map(len, codes), default=0)
     for code in codes:
-        print(f"  {code:<{width}}  {done.before[code]:>9,} before  {done.after[code]:>9,} after")
+        print(f"  {code:<{max(width, least)}}  {before[code]:>9,} before  {after[code]:>9,} after")
