@@ -6,17 +6,17 @@ import datetime as dt
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Final
 
 import pyarrow as pa
 from deltalake import DeltaTable
 
 from compaction.delta_log import DataFile, dates_of, live_files
+from compaction.ranges import ranges_of
 from compaction.replace import replace_files
 from compaction.workspace import MEMORY_LIMIT, workspace
 from schemas.errors import CommitConflict
-from sink.expired import remember
+from sink.gone import remember
 from sink.lake import Lake
 from sink.scan import create_view
 
@@ -79,7 +79,7 @@ def expire(
         old = _old_files(lake, handle, before)
         if not old:
             return _described(old)
-        remember(lake, _ranges(lake, handle, old, expire_id, memory_limit))
+        remember(lake, "expired", _ranges(lake, handle, old, expire_id, memory_limit))
         version = replace_files(
             lake,
             _TABLE,
@@ -104,10 +104,8 @@ def _old_files(lake: Lake, handle: DeltaTable, before: dt.date) -> list[DataFile
 
 def _ranges(lake: Lake, handle: DeltaTable, old: Sequence[DataFile], expire_id: str, memory_limit: str) -> pa.Table:
     with workspace(lake, memory_limit) as con:
-        create_view(con, "expiring", handle, [file.path for file in old])
-        query = files("compaction").joinpath("expire.sql").read_text(encoding="utf-8")
-        ranges: pa.Table = con.sql(query, params={"expire_id": expire_id}).to_arrow_table()
-    return ranges
+        create_view(con, "going", handle, [file.path for file in old])
+        return ranges_of(con, expire_id)
 
 
 def _described(old: Sequence[DataFile], version: int | None = None) -> Expired:

@@ -15,6 +15,7 @@ VERBS: Final = {
     "compact": "repair, drop repeats, merge small files, refresh gold, delete old files",
     "repair": "give rows without a usable event time their date",
     "expire": "take bronze's oldest days out, known to verify",
+    "forget": "remove a person from all tables",
     "gold": "bring the gold tables up to date",
     "adopt": "make a folder of plain Parquet files a Delta table",
     "query": "ask the lake in SQL",
