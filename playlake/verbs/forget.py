@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field, field_validator
@@ -13,10 +14,12 @@ from pydantic import Field, field_validator
 from compaction.forget import Found, find, forget
 from compaction.person import Person
 from compaction.purge import Purged, purge
+from playlake.pseudonym_key import read_key
 from playlake.settings import Size, VerbSettings
 from schemas.errors import ConfigError
 from sink.faults import VARIABLE, fault_point
 from sink.lake import Lake
+from sink.pseudonyms import Pseudonyms, require_key
 
 
 class Settings(VerbSettings):
@@ -37,6 +40,7 @@ class Settings(VerbSettings):
     dry_run: bool = Field(False, description="say how many rows of which table would go, and change nothing")
     purge: bool = Field(False, description="delete the old files now and clear the logs; ends reads of old versions")
     mentions: bool = Field(False, description="take other people's records, too, in which the id stands")
+    pseudonym_key_file: Path | None = Field(None, description="the key's file, where the lake holds pseudonyms")
     memory: Size = Field(2 * 10**9, description="work in about this much memory, then in temporary files")
     as_json: bool = Field(False, alias="json", description="print one JSON object")
 
@@ -51,7 +55,7 @@ class Settings(VerbSettings):
 def run(settings: Settings) -> int:
     """Forget; see `Settings`."""
     lake = Lake.at(settings.lake)
-    person = Person([_user_id(settings.user_id)])
+    person = _person(lake, _user_id(settings.user_id), read_key(settings.pseudonym_key_file))
     step = fault_point(os.environ.get(VARIABLE)) or _no_fault
     memory_limit = f"{settings.memory}B"
     purged = None
@@ -76,6 +80,11 @@ def _user_id(given: str) -> str:
     if not line.strip():
         raise ConfigError("--user-id - found no line on standard input")
     return line
+
+
+def _person(lake: Lake, user_id: str, pseudonyms: Pseudonyms | None) -> Person:
+    require_key(lake, pseudonyms)
+    return Person([user_id] if pseudonyms is None else [user_id, pseudonyms.of("user_id", user_id)])
 
 
 def _no_fault(name: str) -> None: ...
