@@ -14,7 +14,7 @@ VERBS: Final = {
     "stream": "the worker: read a topic, check, enrich, write to the lake exactly once",
     "compact": "repair, drop repeats, merge small files, refresh gold, delete old files",
     "repair": "give rows without a usable event time their date",
-    "expire": "take bronze's oldest days out, known to verify",
+    "expire": "take the oldest days out of a table, known to verify",
     "forget": "remove a person from all tables",
     "gold": "bring the gold tables up to date",
     "adopt": "make a folder of plain Parquet files a Delta table",

@@ -5,16 +5,18 @@ Positions only, never what was at them: who was forgotten can't be told from her
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Final
 
 import duckdb
 import pyarrow as pa
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import DeltaError
 
 from schemas.errors import LakeNotFound
 from schemas.tables import POSITION
 from sink.lake import Lake, store_trouble
+from sink.positions import version_of
 from sink.scan import create_view, duckdb_types, without_rows
 
 TABLES: Final = {
@@ -34,6 +36,25 @@ RANGES: Final = pa.schema(
     ]
 )
 """One row per range of offsets, both ends included, that one run of `expire` or `forget` took. Ranges may overlap."""
+_EXPIRED_BEFORE: Final = "playlake.expired_before"
+_EPOCH: Final = dt.date(1970, 1, 1)
+
+
+def expired_before(handle: DeltaTable) -> dt.date | None:
+    """Return the date before which silver's or quarantine's rows have expired, its low watermark; None: none have.
+
+    Raises:
+        StoreUnavailable: the log can't be read now.
+    """
+    days = version_of(handle, _EXPIRED_BEFORE)
+    return None if days is None else _EPOCH + dt.timedelta(days=days)
+
+
+def expired_before_entry(handle: DeltaTable, before: dt.date) -> Transaction:
+    """Return the `txn` entry for the commit that takes rows before a date; a watermark never goes back."""
+    known = expired_before(handle)
+    latest = before if known is None else max(before, known)
+    return Transaction(_EXPIRED_BEFORE, (latest - _EPOCH).days)
 
 
 def remember(lake: Lake, view: str, ranges: pa.Table) -> None:
