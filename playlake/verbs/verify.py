@@ -113,6 +113,12 @@ def print_report(verdict: Verdict, lake: Lake, console: Console) -> None:
         console.print("The lake alone can't explain holes: give --broker kafka://host:port to read them again there.")
     if verdict.holds:
         console.print(Text.assemble(("The promise holds", "bold green"), ": each position was accounted for."))
+    elif kinds <= {"forget_in_flight", "replay_in_flight"}:
+        console.print(
+            Text.assemble(
+                ("The promise waits", "bold yellow"), " for a command that was stopped: nothing is lost, run it again."
+            )
+        )
     elif kinds <= {"unexplained_hole", "unchecked_hole"}:
         console.print(Text.assemble(("The promise is not proved", "bold red"), ": holes are left."))
     else:

@@ -320,13 +320,15 @@ def test_a_crash_while_gold_is_computed_leaves_it_to_the_next_run(gilded, moment
     assert [] == files_with(gilded.uri, NAME)
 
 
-def test_what_one_run_left_is_taken_by_the_next_for_whomever(lake):
+def test_what_one_run_left_is_told_and_taken_by_the_next_for_whomever(lake, capsys):
     def kill(name: str) -> None:
         if name == "after forget silver":
             raise Killed
 
     with pytest.raises(Killed):
         forget(lake, PERSON, step=kill)
+    assert 1 == main(["verify", "--lake", lake.uri])
+    assert "nothing is lost, run it again" in " ".join(capsys.readouterr().out.split())
     found = forget(lake, Person(["somebody-else"]))
     assert 14 == found.unfinished
     assert {*OTHERS, MENTION} == offsets(lake, "bronze")
