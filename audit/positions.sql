@@ -32,7 +32,7 @@ group by all;
 -- grain:    one row per position that is done and in bronze, but in neither silver nor quarantine, and not because it
 --           expired or was forgotten.
 -- purpose:  each is a dropped duplicate, if silver holds its event_id at another position, else a lost row.
--- promise:  total: bytes that are no UTF-8 or no JSON have no event_id. Reads it as stream_app/process.sql does.
+-- promise:  total: bytes that are neither JSON nor Avro have no event_id (event_id_of: sink/event_ids.py).
 create or replace temp table unfated as
 with wanted as (
     select source_id, topic, topic_id, kafka_partition, kafka_offset
@@ -43,18 +43,10 @@ with wanted as (
         and not is_settled and not is_forgotten
 ),
 
-texts as (
-    select source_id, kafka_offset, try(decode(value)) as text
+events as (
+    select source_id, kafka_offset, event_id_of(value) as event_id
     from bronze
     join wanted using (topic, topic_id, kafka_partition, kafka_offset)
-),
-
-events as (
-    select
-        source_id,
-        kafka_offset,
-        try(case when json_valid(text) then json_transform(text, '{"event_id":"VARCHAR"}').event_id end) as event_id
-    from texts
 ),
 
 kept as (

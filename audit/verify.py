@@ -19,6 +19,7 @@ from audit.shards import ReadableStream, faults_of_shards, faults_of_stream
 from audit.sources import with_rowless
 from schemas.errors import ConfigError
 from sink import positions
+from sink.event_ids import create_event_id_of
 from sink.gone import create_views
 from sink.lake import Lake, store_trouble
 from sink.positions import Source
@@ -165,6 +166,7 @@ def verify(
             con.execute("set preserve_insertion_order = false")
             for name, handle in handles.items():
                 create_view(con, name, handle)
+            create_event_id_of(con)
             create_views(con, lake)  # last: ranges are kept before rows go
             sources = _register_sources(con, handles["silver"])
             con.execute(_sql("positions"))

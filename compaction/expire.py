@@ -24,6 +24,7 @@ from compaction.ranges import ranges_of
 from compaction.replace import replace_files
 from compaction.workspace import MEMORY_LIMIT, workspace
 from schemas.errors import CommitConflict
+from sink.event_ids import create_event_id_of
 from sink.gone import expired_before, expired_before_entry, remember
 from sink.lake import Lake, store_trouble
 from sink.scan import create_view
@@ -126,6 +127,7 @@ def _remember(
             remember(lake, "expired", ranges_of(con, expire_id))
             return
         if table == "silver":
+            create_event_id_of(con)
             create_view(con, "silver", handle)
             for name in ("quarantine", "bronze"):
                 create_view(con, name, lake.table(name))

@@ -28,6 +28,7 @@ from compaction.rewrite import Plan, rewrite
 from compaction.workspace import MEMORY_LIMIT, workspace
 from schemas.tables import POSITION
 from sink import gone, positions
+from sink.event_ids import create_event_id_of
 from sink.lake import Lake
 from sink.positions import Source
 from sink.replays import replays, replays_entry
@@ -148,6 +149,7 @@ def _opened(lake: Lake, memory_limit: str) -> Iterator[tuple[duckdb.DuckDBPyConn
     with workspace(lake, memory_limit) as con:
         for name, handle in handles.items():
             create_view(con, name, handle)
+        create_event_id_of(con)
         gone.create_views(con, lake)
         yield con, handles
 

@@ -1,7 +1,7 @@
 -- grain:    one record of bronze that is in neither silver nor quarantine only because it repeats an event, all of
 --           whose rows in silver go.
 -- purpose:  positions whose reason goes; `verify` has to know them.
--- reads:    bronze, silver, quarantine, going (columns of a position)
+-- reads:    bronze, silver, quarantine, going (columns of a position), event_id_of (sink/event_ids.py)
 with ending as (
     select distinct event_id from silver semi join going using (topic, topic_id, kafka_partition, kafka_offset)
 ),
@@ -13,18 +13,11 @@ ended as (
 ),
 
 without_row as (
-    select topic, topic_id, kafka_partition, kafka_offset, try(decode(value)) as text
+    select topic, topic_id, kafka_partition, kafka_offset, event_id_of(value) as event_id
     from bronze
     anti join going using (topic, topic_id, kafka_partition, kafka_offset)
     anti join silver using (topic, topic_id, kafka_partition, kafka_offset)
     anti join quarantine using (topic, topic_id, kafka_partition, kafka_offset)
-),
-
-events as (
-    select
-        topic, topic_id, kafka_partition, kafka_offset,
-        try(case when json_valid(text) then json_transform(text, '{"event_id":"VARCHAR"}').event_id end) as event_id
-    from without_row
 )
 
-select topic, topic_id, kafka_partition, kafka_offset from events semi join ended using (event_id)
+select topic, topic_id, kafka_partition, kafka_offset from without_row semi join ended using (event_id)
