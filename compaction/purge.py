@@ -27,7 +27,7 @@ from sink.lake import Lake, store_trouble
 _ORPHAN_HOURS: Final = 1
 """Files that no commit names may be of a flush under way until they are this old."""
 _WORKERS: Final = 16
-_COMMIT = re.compile(r"\d{20}\.json")
+_COMMIT = re.compile(r"(\d{20})\.json")
 _CHECKPOINT = re.compile(r"(\d{20})\.checkpoint\b.*\.parquet")
 _FILE_ACTIONS: Final = ("add", "remove", "cdc")
 _KEPT_INFO: Final = ("timestamp", "inCommitTimestamp", "operation", "engineInfo", "clientVersion")
@@ -114,8 +114,9 @@ def _purge_table(lake: Lake, name: str, person: Person) -> Purged:
         _replace(lake, path, after)
         return True
 
+    known = [each for each in files if (match := _COMMIT.fullmatch(each)) and int(match[1]) <= handle.version()]
     with ThreadPoolExecutor(_WORKERS) as pool:
-        commits = sum(pool.map(clear, [f"{log}/{each}" for each in files if _COMMIT.fullmatch(each)]))
+        commits = sum(pool.map(clear, [f"{log}/{each}" for each in known]))
     return Purged(len(before - after), len(old), commits, len(after - live))
 
 
