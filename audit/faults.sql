@@ -10,14 +10,18 @@ with judged as (
             case when silver > 1 then 'repeated_in_silver' end,
             case when quarantine > 1 then 'repeated_in_quarantine' end,
             case when silver > 0 and quarantine > 0 then 'in_silver_and_quarantine' end,
-            case when silver > 0 and bronze = 0 and not is_expired then 'silver_not_in_bronze' end,
-            case when quarantine > 0 and bronze = 0 and not is_expired then 'quarantine_not_in_bronze' end,
+            case when silver > 0 and bronze = 0 and not is_expired and not is_forgotten then 'silver_not_in_bronze' end,
+            case
+                when quarantine > 0 and bronze = 0 and not is_expired and not is_forgotten
+                    then 'quarantine_not_in_bronze'
+            end,
+            case when is_forgotten and bronze + silver + quarantine > 0 then 'forget_in_flight' end,
             case when silver > 0 and (done is null or kafka_offset > done) then 'silver_not_done' end
         ]) as kind
     from positions
     join sources using (source_id)
     where
-        bronze <> 1 or silver > 1 or quarantine > 1
+        bronze <> 1 or is_forgotten or silver > 1 or quarantine > 1
         or (silver > 0 and (quarantine > 0 or done is null or kafka_offset > done))
 
     union all

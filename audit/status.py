@@ -17,7 +17,7 @@ from audit.holes import end_offsets
 from audit.sources import sources_in_log, with_rowless
 from schemas.tables import TABLES
 from sink import positions
-from sink.expired import create_expired_view
+from sink.gone import create_views
 from sink.lake import Lake, store_trouble
 from sink.positions import Source
 from sink.scan import connect, create_view
@@ -231,7 +231,7 @@ def _sources(
         try:
             for name, handle in handles.items():
                 create_view(con, name, handle)
-            create_expired_view(con, lake)
+            create_views(con, lake)
             found = [Source(*row) for row in con.execute(_sql("sources")).fetchall()]
         except (duckdb.IOException, OSError) as error:
             raise store_trouble(lake.uri, error) from error

@@ -18,7 +18,9 @@ select
         as bronze_in_flight,
     coalesce(sum(quarantine) filter (where sources.done is null or kafka_offset > sources.done), 0)::bigint
         as quarantine_in_flight,
-    count(*) filter (where is_expired and bronze = 0) as expired
+    count(*) filter (where is_expired and bronze = 0) as expired,
+    count(*) filter (where is_settled and not is_forgotten and silver = 0 and quarantine = 0) as settled,
+    count(*) filter (where is_forgotten) as forgotten
 from sources
 left join positions using (source_id)
 left join duplicates using (source_id)

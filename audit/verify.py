@@ -19,7 +19,8 @@ from audit.shards import ReadableStream, faults_of_shards, faults_of_stream
 from audit.sources import with_rowless
 from schemas.errors import ConfigError
 from sink import positions
-from sink.expired import create_expired_view
+from sink.event_ids import create_event_id_of
+from sink.gone import create_views
 from sink.lake import Lake, store_trouble
 from sink.positions import Source
 from sink.replays import is_in_flight, replays
@@ -30,6 +31,7 @@ FAULTS: Final = {
     "in_neither": "done, in bronze, but in neither silver nor quarantine",
     "in_silver_and_quarantine": "in both silver and quarantine",
     "replay_in_flight": "in both silver and quarantine until `playlake quarantine replay` ends what one began",
+    "forget_in_flight": "in a table, though a person's record was there until `playlake forget` runs again",
     "silver_not_in_bronze": "in silver, but not in bronze",
     "quarantine_not_in_bronze": "in quarantine, but not in bronze",
     "repeated_in_bronze": "in bronze more than once",
@@ -79,10 +81,12 @@ class SourceTotals:
         first: first offset that the lake was to hold; None where nothing is known.
         done: last offset that is done; None before the first flush.
         bronze, silver, quarantine: rows.
-        done_positions: positions up to `done` that any table holds, or bronze held before they expired.
+        done_positions: positions up to `done` that any table holds, or held before they expired or were forgotten.
         duplicates: of these, in bronze only because silver holds their event_id at another position.
         holes: offsets from `first` to `done` that no table holds.
         expired: positions that bronze held until they expired.
+        settled: positions in neither silver nor quarantine, since their row expired or the one that they repeat went.
+        forgotten: positions whose records went with a person.
         bronze_in_flight, quarantine_in_flight: rows beyond `done`: a flush is under way or was torn; no fault.
     """
 
@@ -98,6 +102,8 @@ class SourceTotals:
     bronze_in_flight: int
     quarantine_in_flight: int
     expired: int
+    settled: int
+    forgotten: int
 
 
 @dataclass(frozen=True)
@@ -160,7 +166,8 @@ def verify(
             con.execute("set preserve_insertion_order = false")
             for name, handle in handles.items():
                 create_view(con, name, handle)
-            create_expired_view(con, lake)  # last: ranges are kept before rows go
+            create_event_id_of(con)
+            create_views(con, lake)  # last: ranges are kept before rows go
             sources = _register_sources(con, handles["silver"])
             con.execute(_sql("positions"))
             totals = con.execute(_sql("totals")).fetchall()
@@ -240,23 +247,9 @@ def _ranges(con: duckdb.DuckDBPyConnection, sources: list[Source]) -> dict[Sourc
 
 
 def _totals(source: Source, row: tuple[Any, ...], hole_sizes: Mapping[Source, int]) -> SourceTotals:
-    _, first, done, bronze, silver, quarantine, done_positions, duplicates, bronze_ahead, quarantine_ahead, expired = (
-        row
-    )
-    return SourceTotals(
-        source,
-        first,
-        done,
-        bronze,
-        silver,
-        quarantine,
-        done_positions,
-        duplicates,
-        hole_sizes.get(source, 0),
-        bronze_ahead,
-        quarantine_ahead,
-        expired,
-    )
+    _, first, done, bronze, silver, quarantine, done_positions, duplicates, *rest = row
+    counts = (first, done, bronze, silver, quarantine, done_positions, duplicates, hole_sizes.get(source, 0))
+    return SourceTotals(source, *counts, *rest)
 
 
 def _hole_faults(ranges: Mapping[Source, Ranges], rereads: Mapping[Source, Reread] | None) -> list[Fault]:

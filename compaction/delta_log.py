@@ -19,6 +19,8 @@ from deltalake import DeltaTable
 from sink.files import Then
 from sink.lake import Lake, store_trouble
 
+EXPIRE_KEY: Final = "playlake.expire"
+"""Name in `commitInfo` under which an expiry keeps its id."""
 _READERS: Final = 16
 
 

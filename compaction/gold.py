@@ -121,11 +121,15 @@ def _add_constants(con: duckdb.DuckDBPyConnection) -> None:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What a refresh will compute: `stale` dates of each table that isn't up to date; `rebuilt` tables wholly."""
+    """What a refresh will compute: `stale` dates of each table that isn't up to date; `rebuilt` tables wholly.
+
+    Dates before `kept_before` of a table stay as they are: what they were made of has expired.
+    """
 
     bases: Mapping[str, Base]
     stale: Mapping[str, frozenset[dt.date]]
     rebuilt: frozenset[str]
+    kept_before: Mapping[str, dt.date]
 
 
 def _plan(
@@ -141,15 +145,25 @@ def _plan(
     changes = Changes(lake, con, bases)
     stale: dict[str, frozenset[dt.date]] = {}
     rebuilt: set[str] = set()
+    kept_before = {name: _kept_before(declared[name], declared, bases) for name in handles}
     for name, handle in handles.items():
+        can_compute = frozenset(date for date in existing if date >= kept_before[name])
         since = None if full or handle is None else seen_versions(handle, declared[name], declared, bases)
         affected = None if since is None else changes.affected(declared[name], declared, since)
         if affected is None or handle is None:
             rebuilt.add(name)
-            stale[name] = existing
-        elif dates := affected & (existing | dates_in(live_files(handle, lake.path(f"gold/{name}")))):
-            stale[name] = dates
-    return _Plan(bases, stale, frozenset(rebuilt))
+            stale[name] = can_compute
+        else:
+            there = dates_in(live_files(handle, lake.path(f"gold/{name}")))
+            dates = {date for date in affected & (existing | there) if date >= kept_before[name]}
+            if dates:
+                stale[name] = frozenset(dates)
+    return _Plan(bases, stale, frozenset(rebuilt), kept_before)
+
+
+def _kept_before(file: GoldFile, declared: Mapping[str, GoldFile], bases: Mapping[str, Base]) -> dt.date:
+    needed = gold_files.needed_dates({file.name: frozenset([dt.date(2000, 1, 1)])}, declared)
+    return max((base.expired_before for name, base in bases.items() if name in needed), default=dt.date.min)
 
 
 def _refresh_dated(
@@ -172,13 +186,28 @@ def _refresh_dated(
             is_full = name in plan.rebuilt
             fingerprint = gold_files.fingerprint(name, declared)
             entries = {f"{base.txn}@{fingerprint}": base.handle.version() for base in plan.bases.values()}
-            if _write(handles[name], results[name], None if is_full else dates, entries, step):
+            rows = results[name]
+            if is_full:
+                rows = _with_kept(con, handles[name], rows, plan.kept_before[name])
+            if _write(handles[name], rows, None if is_full else dates, entries, step):
                 how = "full" if is_full else "incremental"
                 spent = seconds[name] + time.perf_counter() - started
                 done[name] = Refreshed(name, how, len(dates), results[name].num_rows, spent)
         if len(done) == len(tables):
             return [done[table.name] for table in tables]
     raise CommitConflict(f"other refreshes of gold at {lake.uri} got in between at each of {_MAX_ATTEMPTS} tries")
+
+
+def _with_kept(con: duckdb.DuckDBPyConnection, handle: DeltaTable, rows: pa.Table, before: dt.date) -> pa.Table:
+    """Return a table's new rows and those that it has of dates before one, in the columns of the new ones."""
+    if before == dt.date.min:
+        return rows
+    create_view(con, "had", handle)
+    con.register("computed", rows.slice(0, 0))
+    query = "from computed union all by name from had where event_date < $before"
+    kept: pa.Table = con.sql(query, params={"before": before}).to_arrow_table()
+    con.unregister("computed")
+    return pa.concat_tables([rows, kept.select(rows.column_names).cast(rows.schema)])
 
 
 def _compute(

@@ -12,8 +12,9 @@ import duckdb
 from deltalake import DeltaTable
 
 from compaction import gold_files
-from compaction.delta_log import Commit, DataFile, LogGone, commits, live_files
+from compaction.delta_log import EXPIRE_KEY, Commit, DataFile, LogGone, commits, live_files
 from compaction.gold_files import GoldFile
+from sink.gone import expired_before
 from sink.lake import Lake
 from sink.scan import create_view
 
@@ -31,6 +32,11 @@ class Base:
     name: str
     handle: DeltaTable
     files: list[DataFile]
+
+    @property
+    def expired_before(self) -> dt.date:
+        """Dates before this one have lost their rows, or some of them; gold never computes them anew."""
+        return expired_before(self.handle) or dt.date.min
 
     @property
     def txn(self) -> str:
@@ -102,7 +108,11 @@ class Changes:
     def _since(self, name: str, version: int) -> list[Commit]:
         if (name, version) not in self._commits:
             newest = self._bases[name].handle.version()
-            self._commits[name, version] = [c for c in commits(self._lake, name, version, newest) if c.changes_data]
+            self._commits[name, version] = [
+                commit
+                for commit in commits(self._lake, name, version, newest)
+                if commit.changes_data and EXPIRE_KEY not in commit.info  # gold keeps what expired
+            ]
         return self._commits[name, version]
 
     def _touched(self, version: int) -> list[DataFile]:

@@ -33,6 +33,8 @@ BASES: Final = ("silver", "null_partition", "quarantine")
 CONSTANTS: Final = {"watch_gap_cap_us": int(2 * HEARTBEAT_INTERVAL_S * 1_000_000)}
 """Columns of the one-row view `constants`."""
 
+_OF_PEOPLE: Final = ("user_id", "profile_id", "session_id", "viewer_key")
+
 _HEADER = re.compile(r"--\s(?P<key>[a-z]+):\s*(?P<value>.*)")
 _READ = re.compile(
     r"(?P<source>[a-z_/0-9]+)(?:\s+(?P<before>-?\d+)d\.\.(?P<after>-?\d+)d)?"
@@ -85,6 +87,11 @@ class GoldFile:
     reads: tuple[Read, ...]
     columns: tuple[Column, ...]
     sql: str
+
+    @property
+    def names_people(self) -> bool:
+        """Whether its rows tell sessions or viewers apart."""
+        return any(column.name in _OF_PEOPLE for column in self.columns)
 
 
 def parse(sql: str, origin: str) -> GoldFile:

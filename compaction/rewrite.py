@@ -179,10 +179,10 @@ def _changed(
     stays = np.ones(len(rows), bool)
     stays[planned["_row"].to_numpy()] = False
     if stays.any():
-        yield file.partition, rows.filter(pa.array(stays))
+        yield file.partition, _without_ghosts(rows.filter(pa.array(stays)))
     if not sets:
         return
-    moved = rows.take(planned["_row"])
+    moved = _without_ghosts(rows.take(planned["_row"]))
     for field in stored_schema(schema, spec):
         if field.name in sets:
             column = _as(planned[field.name], field.type)
@@ -194,6 +194,18 @@ def _changed(
     for date in pc.unique(planned[by]).to_pylist():
         is_there = pc.is_null(planned[by]) if date is None else pc.equal(planned[by], date)
         yield (None if date is None else str(date)), moved.filter(is_there)
+
+
+def _without_ghosts(rows: pa.Table) -> pa.Table:
+    """Drop dictionary entries that no row has any more: they would be written, and tell of rows that left the file.
+
+    Lists keep theirs: codes and words of the title catalogue.
+    """
+    for place, field in enumerate(rows.schema):
+        if pa.types.is_dictionary(field.type):
+            column = rows.column(place).cast(field.type.value_type).dictionary_encode()
+            rows = rows.set_column(place, field, column.cast(field.type))
+    return rows
 
 
 def _as(values: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:

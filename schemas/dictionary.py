@@ -35,8 +35,8 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "silver": {
         "event_id": "the client's id of the event; what repeats are known by",
-        "user_id": "who pays",
-        "profile_id": "who watches: a viewer is a `profile_id` of a `user_id`",
+        "user_id": "who pays; a pseudonym in a lake that has a key for them",
+        "profile_id": "who watches: a viewer is a `profile_id` of a `user_id`; a pseudonym as that",
         "session_id": "one sitting of a viewer",
         "title_id": "what is watched; key of the title catalogue",
         "event_type": "PLAY_START, PLAY_STOP, PAUSE, RESUME, SEEK, HEARTBEAT …",

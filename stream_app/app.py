@@ -39,6 +39,7 @@ from schemas.errors import (
 from schemas.wire import Registry
 from sink.lake import Lake
 from sink.positions import Source
+from sink.pseudonyms import Pseudonyms, settle_key
 from sink.writer import Flushed, LakeWriter
 from stream_app.batches import BatchConsumer
 from stream_app.budgets import Budgets
@@ -49,6 +50,7 @@ from stream_app.origin import Origin
 from stream_app.patience import Patience
 from stream_app.pipeline import Limits, Pipeline
 from stream_app.process import Processor
+from stream_app.pseudonymous import make_processor
 from stream_app.rules import RuleSet
 from stream_app.web import add_pages, require_free_port
 
@@ -74,6 +76,7 @@ class WorkerSettings:
         limits: when to flush and how much to hold.
         registry: of the schemas of Avro records; without one these are quarantined.
         rules: the lake's own, with their budgets.
+        pseudonyms: what takes the place of ids in silver; None: nothing does.
         accept_over_budget: go on where a flush is over a budget.
         until_caught_up: stop once the topic, up to its ends at the start, is in the lake.
         accept_new_topic: read a topic that was deleted and made again, from its beginning, where the lake holds records
@@ -92,6 +95,7 @@ class WorkerSettings:
     limits: Limits = field(default_factory=Limits)
     registry: Registry | None = None
     rules: RuleSet = field(default_factory=RuleSet)
+    pseudonyms: Pseudonyms | None = None
     accept_over_budget: bool = False
     until_caught_up: bool = False
     accept_new_topic: bool = False
@@ -141,11 +145,12 @@ def run_worker(settings: WorkerSettings, *, step: Callable[[str], None] | None =
     patiently, for_s = Patience(threading.Event()), float("inf") if settings.wait_for_store else _START_TIMEOUT_S
     patiently(lambda: settings.origin.require_known(settings.lake, accept_new=settings.accept_new_topic), for_s=for_s)
     catalogue = WatchedCatalogue(settings.catalogue)
-    processor = Processor(catalogue.titles, known_countries(), settings.rules)
+    processor = make_processor(catalogue.titles, known_countries(), settings.rules, settings.pseudonyms)
     if not processor.is_compiled:
         _log.warning("JSON is read by SQL, at half the speed: playlake was installed where there was no C compiler")
     settings.lake.filesystem()  # loads s3fs now: that takes a second or more, for which the first flush would wait
     writer = patiently(lambda: LakeWriter(settings.lake, step=step), for_s=for_s)
+    patiently(lambda: settle_key(settings.lake, settings.pseudonyms), for_s=for_s)
     with tempfile.TemporaryDirectory(prefix="playlake-worker-") as folder:  # Faust wants one; it stays empty
         return asyncio.run(Worker(settings, writer, processor, catalogue, Path(folder)).run())
 

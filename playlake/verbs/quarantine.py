@@ -68,6 +68,7 @@ class Settings(VerbSettings):
     date: Date | None = Field(None, description="replay --from bronze: the date of ingest (UTC), such as 2026-11-21")
     dry_run: bool = Field(False, description="replay: say what would change; change nothing")
     rules: Path | None = Field(None, description="replay: TOML file of rules; default: the shipped ones")
+    pseudonym_key_file: Path | None = Field(None, description="replay: the key's file, where the lake holds pseudonyms")
     catalogue: Path | None = Field(
         None, description="replay: CSV of titles (Netflix-titles layout); default: the small one"
     )
@@ -184,24 +185,28 @@ def _export(con: Any, settings: Settings) -> int:
 
 def _replay(settings: Settings) -> int:
     from playlake.progress import progress
+    from playlake.pseudonym_key import read_key
     from playlake.rebuild import rebuild
     from playlake.registry import open_registry
     from playlake.replay import replay
     from sink.faults import VARIABLE, fault_point
     from sink.lake import Lake
+    from sink.pseudonyms import require_key
     from stream_app.catalogue import known_countries, read_titles, shipped_catalogue
     from stream_app.known_schemas import KnownSchemas
-    from stream_app.process import Processor
+    from stream_app.pseudonymous import make_processor
     from stream_app.rules import read_rules, shipped_rules
 
     rules = read_rules(settings.rules) if settings.rules is not None else shipped_rules()
     titles = read_titles(settings.catalogue or shipped_catalogue())
+    pseudonyms = read_key(settings.pseudonym_key_file)
+    require_key(Lake.at(settings.lake), pseudonyms)
     with ExitStack() as stack:
         registry = None
         if settings.schema_registry:
             registry = stack.enter_context(closing(open_registry(settings.schema_registry, settings.registry_option)))
         known = KnownSchemas(registry)
-        processor = stack.enter_context(closing(Processor(titles, known_countries(), rules)))
+        processor = stack.enter_context(closing(make_processor(titles, known_countries(), rules, pseudonyms)))
 
         step = fault_point(os.environ.get(VARIABLE)) or (lambda name: None)
         lake = Lake.at(settings.lake)

@@ -62,6 +62,9 @@ class Settings(VerbSettings):
     rules: Path | None = Field(
         None, description="TOML file of rules on top of the built-in ones; default: the shipped ones"
     )
+    pseudonym_key_file: Path | None = Field(
+        None, description="pseudonyms in place of user_id and profile_id in silver, by this file's key; docs/privacy.md"
+    )
     accept_over_budget: bool = Field(
         False, description="go on where more records of a flush are bad than the rules' budgets allow"
     )
@@ -115,6 +118,7 @@ def _settle_memory() -> None:
 
 def run(settings: Settings) -> int:
     """Run a worker; see `Settings`."""
+    from playlake.pseudonym_key import read_key
     from playlake.registry import open_registry
     from sink.faults import VARIABLE, fault_point
     from sink.lake import Lake
@@ -126,6 +130,7 @@ def run(settings: Settings) -> int:
     catalogue = settings.catalogue or shipped_catalogue()
     read_titles(catalogue)
     rules = read_rules(settings.rules) if settings.rules is not None else shipped_rules()
+    pseudonyms = read_key(settings.pseudonym_key_file)
     registry = open_registry(settings.schema_registry, settings.registry_option) if settings.schema_registry else None
 
     from stream_app.app import WorkerSettings, run_worker
@@ -143,6 +148,7 @@ def run(settings: Settings) -> int:
                 limits=Limits(settings.allowed_latency, settings.flush_bytes, settings.max_in_flight_bytes),
                 registry=registry,
                 rules=rules,
+                pseudonyms=pseudonyms,
                 accept_over_budget=settings.accept_over_budget,
                 until_caught_up=settings.until_caught_up,
                 accept_new_topic=settings.accept_new_topic,

@@ -113,6 +113,12 @@ def print_report(verdict: Verdict, lake: Lake, console: Console) -> None:
         console.print("The lake alone can't explain holes: give --broker kafka://host:port to read them again there.")
     if verdict.holds:
         console.print(Text.assemble(("The promise holds", "bold green"), ": each position was accounted for."))
+    elif kinds <= {"forget_in_flight", "replay_in_flight"}:
+        console.print(
+            Text.assemble(
+                ("The promise waits", "bold yellow"), " for a command that was stopped: nothing is lost, run it again."
+            )
+        )
     elif kinds <= {"unexplained_hole", "unchecked_hole"}:
         console.print(Text.assemble(("The promise is not proved", "bold red"), ": holes are left."))
     else:
@@ -123,12 +129,19 @@ def _sums(verdict: Verdict) -> Table:
     def total(name: str) -> int:
         return sum(getattr(totals, name) for totals in verdict.sources)
 
-    expired = total("expired")
+    gone = [
+        (name, total(key), note)
+        for name, key, note in (
+            ("expired", "expired", "bronze held them once"),
+            ("expired rows", "settled", "silver or quarantine held them, or what they repeat"),
+            ("forgotten", "forgotten", "records of forgotten persons"),
+        )
+    ]
     lines = [
         ("positions done", total("done_positions"), f"in {len(verdict.sources)} Kafka partitions"),
         ("rows in silver", total("silver"), ""),
         ("rows in quarantine", total("quarantine"), ""),
-        *([("expired", expired, "bronze held them once")] if expired else []),
+        *(line for line in gone if line[1]),
         ("dropped duplicates", total("duplicates"), "silver has their event_id"),
         ("holes", total("holes"), _about_holes(verdict, total("holes"))),
         ("rows in flight", total("bronze_in_flight"), "bronze, beyond what is done"),

@@ -9,12 +9,18 @@ import pytest
 
 from audit.verify import verify
 from compaction.expire import expire, preview_expire
+from compaction.forget import forget
+from compaction.gold import refresh
+from compaction.purge import purge
 from compaction.retention import Retention, clean_up
 from sink.lake import Lake
 from tests import s3 as s3_servers
+from tests.bytes_below import files_with
 from tests.plain_folders import NULL, put, table
+from tests.records import event_bytes
 from tests.s3 import S3
 from tests.unit.test_expire import BETWEEN, NEW, OLD, fill
+from tests.unit.test_forget import DAY_S, NAME, PERSON, SENT, batch, flush, theirs
 from tests.workers import playlake
 
 
@@ -75,3 +81,25 @@ def test_a_lake_on_s3_expires_and_its_log_is_cleaned_up(s3: S3, monkeypatch: pyt
     assert 0 == clean_up(lake, ["bronze"], Retention(), dry_run=True).log_files
     assert 0 == clean_up(lake, ["bronze"], Retention()).log_files  # nothing of it is a week old
     assert verify(lake).holds
+
+
+def test_a_person_is_forgotten_on_s3_to_the_last_byte(s3: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value in s3.env.items():
+        monkeypatch.setenv(name, value)
+    lake = Lake.at(f"s3://{s3.bucket}/lakes/forgetting")
+    flush(lake, batch([event_bytes(0), theirs(1), theirs(2)[:-1], event_bytes(3, event_ts=SENT - DAY_S)]))
+    for name in ("silver", "bronze"):
+        lake.table(name).create_checkpoint()
+    refresh(lake)
+
+    def held(place: Path) -> list[str]:
+        s3_servers.filesystem(s3).get(f"{lake.uri}/", f"{place}/", recursive=True)
+        return files_with(place, NAME)
+
+    assert len(held(tmp_path / "before")) > 5
+    forget(lake, PERSON)
+    done = purge(lake, PERSON)
+    assert (0, 2, True) == (done.young, done.checkpoints, done.files > 5)
+    assert [] == held(tmp_path / "after")
+    verdict = verify(lake)
+    assert (True, 2, 2) == (verdict.holds, verdict.sources[0].silver, verdict.sources[0].forgotten)

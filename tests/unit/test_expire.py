@@ -167,7 +167,8 @@ def test_the_verb_says_what_would_go_and_what_is_gone(lake, capsys):
         (["--older-than", "12h"], "--older-than: is at least 1d"),
         (["--older-than", "soon"], "'soon' is no duration"),
         ([], "--older-than is needed"),
-        (["--older-than", "400d", "--table", "silver"], "--table: silver can't expire, only bronze"),
+        (["--older-than", "29d", "--table", "silver"], "--older-than is at least 30d for silver"),
+        (["--older-than", "400d", "--table", "gold"], "--table: Input should be 'bronze', 'silver' or 'quarantine'"),
     ],
 )
 def test_wrong_use_is_one_line(lake, capsys, arguments, why):

@@ -11,11 +11,15 @@ from deltalake import DeltaTable, write_deltalake
 from rich.console import Console
 
 from audit.verify import FAULTS, Verdict, verify
+from compaction.dedupe import dedupe
 from playlake.cli import main
 from playlake.verbs.verify import print_report
+from schemas.avro_columns import AvroDecoder
 from sink.lake import Lake
 from sink.scan import connect, create_view
 from sink.writer import LakeWriter
+from tests.avro import avro_bytes, schema_text
+from tests.processing import processor
 from tests.records import event_bytes, processed, records, source
 
 
@@ -278,3 +282,20 @@ def test_every_kind_of_fault_is_explained_in_the_report_at_60_columns(lake: Lake
 def test_versions_read_are_told(lake: Lake) -> None:
     fill(lake)
     assert lake.table("silver").version() == verify(lake).versions["silver"]
+
+
+@pytest.mark.parametrize("event_id", ["first", "x" * 63, "zoë"])
+def test_a_dropped_repeat_in_avro_is_one_and_a_lost_record_is_not(tmp_path, event_id):
+    lake = Lake.at(str(tmp_path / "lake"))
+    values = [avro_bytes(0, event_id=event_id), avro_bytes(1), avro_bytes(0, event_id=event_id)]
+    batch = records(values)
+    told = processor()(batch, {1: AvroDecoder(schema_text())})
+    writer = LakeWriter(lake)
+    writer.claim({source(): 0})
+    writer.add(batch, told.silver, told.quarantine)
+    writer.flush()
+    assert 1 == dedupe(lake).rows
+    verdict = verify(lake)
+    assert ((), 1) == (verdict.faults, verdict.sources[0].duplicates)
+    cut(lake, "silver", "kafka_offset = 1")
+    assert ["in_neither"] == [fault.kind for fault in verify(lake).faults]

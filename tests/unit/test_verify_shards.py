@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 
 import pytest
 from faust.types import TP
 
 from audit.verify import Verdict, verify
+from compaction.expire import expire
+from compaction.forget import forget
+from compaction.person import Person
 from kinesis import Answer, Description, Record, Shard
 from sink.lake import Lake
 from sink.positions import Source
@@ -107,3 +111,25 @@ def test_an_ordinal_that_no_table_has_is_a_loss(lake: Lake, shard: ShardInMemory
     for table in ("bronze", "silver"):
         cut(lake, table, "kafka_offset = 1")
     assert {"missing_ordinal": (1, ("views[0]@1",))} == found(verify(lake))
+
+
+def test_a_forgotten_record_that_the_stream_still_has_is_no_loss_but_its_neighbour_is(
+    lake: Lake, shard: ShardInMemory
+) -> None:
+    for user in ("u-17", "u1", "u-17"):
+        shard.add([event_bytes(20, user_id=user, event_id=f"{user}-{len(shard.records)}")])
+    write(lake, shard.records)
+    forget(lake, Person(["u-17"]))
+    assert {} == found(verify(lake, stream=StreamInMemory(shard)))
+    shard.records.insert(9, Record(shard.records[8].sequence_number + 1, 0, "u1", event_bytes(99)))
+    count, _ = found(verify(lake, stream=StreamInMemory(shard)))["lost"]
+    assert 1 == count
+
+
+def test_records_that_expired_from_bronze_are_no_loss(lake: Lake, shard: ShardInMemory) -> None:
+    write(lake, shard.records)
+    expire(lake, dt.date(2030, 1, 1))
+    assert {} == found(verify(lake, stream=StreamInMemory(shard)))
+    shard.add([event_bytes(30)])
+    write(lake, shard.records[-1:])
+    assert {} == found(verify(lake, stream=StreamInMemory(shard)))
