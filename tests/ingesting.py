@@ -15,6 +15,7 @@ from tests.ledger import positions, table_rows
 from tests.workers import Running
 
 Put = Callable[[str, bytes], None]
+Pack = Callable[[bytes], bytes]
 
 
 class FilesLedger:
@@ -28,17 +29,13 @@ class FilesLedger:
     def __len__(self) -> int:
         return len(self.records)
 
-    def put(
-        self, name: str, values: Iterable[bytes], pack: Callable[[bytes], bytes] = bytes, end: bytes = b"\n"
-    ) -> None:
+    def put(self, name: str, values: Iterable[bytes], pack: Pack = bytes, end: bytes = b"\n") -> None:
         """Put a file with a value a line."""
         lines = list(values)
         self._put(name, pack(b"".join(line + end for line in lines)))
         self.records |= {f"{name}:{number}".encode(): line for number, line in enumerate(lines, 1)}
 
-    def put_side_by_side(
-        self, name: str, values: Iterable[bytes], pack: Callable[[bytes], bytes] = gzip.compress
-    ) -> None:
+    def put_side_by_side(self, name: str, values: Iterable[bytes], pack: Pack = gzip.compress) -> None:
         """Put a file as Firehose does where no newline was asked for: nothing between the values."""
         objects = list(values)
         self._put(name, pack(b"".join(objects)))
