@@ -79,10 +79,16 @@ class Arrivals:
         self._wants = wants
         self._clock = clock
 
-    def new_round(self, settled: str | None, swept_s: int | None) -> Round:
-        """Return a round to be listed: of all names where nothing is settled, or the last sweep is long ago."""
+    def new_round(self, settled: str | None, swept_s: int | None, *, is_told: bool = False) -> Round:
+        """Return a round: of all names where the last sweep is long ago, or nothing is settled.
+
+        Args:
+            settled: the name up to which nothing more need be listed; None where there is none.
+            swept_s: when all names were listed the last time; None for never.
+            is_told: whether notifications tell of what is new: only sweeps list names then.
+        """
         is_due = swept_s is None or self._clock() - swept_s >= self._sweep_s
-        return Round(is_sweep=settled is None or is_due, settled=settled)
+        return Round(is_sweep=is_due or (settled is None and not is_told), settled=settled)
 
     def files(self, found: Round, taken: Iterable[Taken]) -> Iterator[File]:
         """Yield the files of a round that were not taken, and note in it what else there is.

@@ -64,6 +64,7 @@ class Consumer(BatchConsumer):
         self._done = -1
         self._newest: int | None = None
         self._recent: dict[str, Taken] | None = None
+        self._of_round: dict[str, Taken] = {}
         self._settled: str | None = None
         self._swept_s: int | None = None
         self._noted: dict[str, int] = {}
@@ -188,7 +189,7 @@ class Consumer(BatchConsumer):
         """Take in what is new; return whether that was listed to the end."""
         counts, queue = self._origin.counts, self._origin.queue
         files, unreadable = counts.files, counts.unreadable
-        found = self._origin.arrivals.new_round(self._settled, self._swept_s)
+        found = self._origin.arrivals.new_round(self._settled, self._swept_s, is_told=queue is not None)
         told: list[Told] = []
         try:
             if found.is_sweep or queue is None:
@@ -229,6 +230,7 @@ class Consumer(BatchConsumer):
             taken = reader.take(file)
             if taken is not None:
                 self._newest = taken.number
+                self._of_round[taken.path] = taken
                 if self._recent is not None:
                     self._recent[taken.path] = taken
 
@@ -254,9 +256,11 @@ class Consumer(BatchConsumer):
         return told
 
     def _taken(self, ledger: Ledger, paths: list[str]) -> dict[str, Taken]:
-        recent = self._known(ledger)
-        older = [path for path in paths if self._settled is not None and path.encode() <= self._settled.encode()]
-        return {path: recent[path] for path in paths if path in recent} | (ledger.named(older) if older else {})
+        settled = self._settled
+        recent = self._known(ledger) if settled is not None else {}
+        older = [path for path in paths if settled is None or path.encode() <= settled.encode()]
+        known = {**recent, **self._of_round}  # the ledger may not have the latter yet
+        return (ledger.named(older) if older else {}) | {path: known[path] for path in paths if path in known}
 
     async def _finish(self, reader: FileReader) -> None:
         """Bring what was read to the lake, and the ledger's last entries: of files without a record."""
@@ -264,6 +268,7 @@ class Consumer(BatchConsumer):
             await self._keeper.flush()
             await asyncio.sleep(_FLUSHED_CHECK_S)  # a batch may still be on its way through Faust
         await self._keeper.in_lake(lambda _: self.transport.ledger.write())
+        self._of_round.clear()
 
     def _note(self, ledger: Ledger, found: Round) -> None:
         """Note in silver which files are done, and up to which name none need be listed again."""
@@ -277,7 +282,7 @@ class Consumer(BatchConsumer):
                 facts[settled_id] = named[found.settled].number if found.settled else -1
                 self._settled = found.settled
                 self._forget_settled()
-            if found.is_sweep and found.settled is not None:
+            if found.is_sweep and (found.settled is not None or self._origin.queue is not None):
                 self._swept_s = facts[swept_id] = int(time.time())
         changed = {name: version for name, version in facts.items() if self._noted.get(name) != version}
         if changed:
