@@ -22,7 +22,7 @@ from landing.split import Pieces, Splitter
 from schemas.errors import BrokerUnavailable
 from schemas.tables import RECORDS
 
-Format = Literal["auto", "json", "csv"]
+Format = Literal["json", "csv"]
 
 ERROR_HEADER: Final = "file.error"
 """Header of the empty record that stands for the unreadable rest of a file."""
@@ -54,13 +54,18 @@ class Batch:
     is_error: bool = False
 
 
-def read(place: Place, file: File, file_format: Format = "auto") -> Iterator[Batch]:
+def format_of(path: str) -> Format:
+    """Return what a file of this name is taken for: CSV where `.csv` is in it, else JSON."""
+    return "csv" if ".csv" in path.rpartition("/")[2].lower() else "json"
+
+
+def read(place: Place, file: File, file_format: Format) -> Iterator[Batch]:
     """Yield a file's records.
 
     Args:
         place: where it is.
         file: as it was listed.
-        file_format: `auto` takes a name with `.csv` in it for CSV, and all others for JSON.
+        file_format: of its lines.
 
     Raises:
         FileGone: it is no longer as it was listed.
@@ -73,10 +78,9 @@ def read(place: Place, file: File, file_format: Format = "auto") -> Iterator[Bat
             yield _unreadable("1", f"a file of {other}: only JSON and CSV are read")
             return
         content = _Content(packed, start, f"{place.uri}/{file.path}")
-        is_csv = file_format == "csv" or (file_format == "auto" and ".csv" in file.path.rpartition("/")[2].lower())
         line = 1
         try:
-            batches = csv_rows(content) if is_csv else _split(content)
+            batches = csv_rows(content) if file_format == "csv" else _split(content)
             for pieces, originals in batches:
                 if len(pieces.values):
                     line = int(pieces.places[-1].as_py().partition("#")[0]) + 1

@@ -197,6 +197,7 @@ FILES: Final = TableSpec(
             pa.field("size", pa.int64(), nullable=False),
             pa.field("etag", pa.string(), nullable=False),
             pa.field("modified", _TIMESTAMP, nullable=False),
+            pa.field("format", pa.string(), nullable=False),
             pa.field("taken_at", _TIMESTAMP, nullable=False),
             pa.field("taken_month", pa.date32(), nullable=False),
         ]

@@ -48,6 +48,7 @@ class Taken:
         size: bytes, as the file was when it was taken.
         etag: of that content.
         modified_us: when it had been written, microseconds since 1970 UTC.
+        format: as which it was read, `json` or `csv`.
         number: counts a source's files from 0, in the order in which they were read.
         first_offset: ordinal of its first record, if it has any.
     """
@@ -56,6 +57,7 @@ class Taken:
     size: int
     etag: str
     modified_us: int
+    format: str
     number: int
     first_offset: int
 
@@ -149,10 +151,10 @@ class Ledger:
 
     # ---------------------------------------------------------------- what is written
 
-    def begin(self, path: str, size: int, etag: str, modified_us: int, first_offset: int) -> Taken:
+    def begin(self, path: str, size: int, etag: str, modified_us: int, file_format: str, first_offset: int) -> Taken:
         """Note that a file is read from now on; `write` commits it."""
         with self._lock:
-            taken = Taken(path, size, etag, modified_us, self._next_number, first_offset)
+            taken = Taken(path, size, etag, modified_us, file_format, self._next_number, first_offset)
             self._next_number += 1
             self._waiting.append(taken)
             return taken
@@ -217,6 +219,7 @@ class Ledger:
                 "size": each.size,
                 "etag": each.etag,
                 "modified": each.modified_us,
+                "format": each.format,
                 "taken_at": now,
                 "taken_month": now.date().replace(day=1),
             }
@@ -250,11 +253,11 @@ class Ledger:
 
     def _select(self, condition: str, **arguments: Any) -> Iterator[Taken]:
         """Yield rows of this source, so many at a time: memory does not grow with the ledger."""
-        columns = "path, size, etag, epoch_us(modified), number, first_offset"
+        self._update(self._looking)
+        columns = "path, size, etag, epoch_us(modified), format, number, first_offset"
         source = "topic = $topic and topic_id = $topic_id"
         con = connect(self._lake)
         try:
-            self._update(self._looking)
             create_view(con, "files", self._looking)
             found = con.execute(
                 f"select {columns} from files where {source} and {condition}",  # noqa: S608

@@ -32,7 +32,7 @@ class FilesOrigin:
         lake: that takes them in.
         arrivals: tells which are new.
         queue: of notifications; without one, names are listed.
-        file_format: see `landing.read`.
+        file_format: of all files; None goes by their names.
         every_s: seconds from one round's begin to the next one's; None for a single round.
         accept_gone: whether a file that went while it was taken counts as all that the lake has of it.
         after_round: called after a round that took files in, once they are in the lake.
@@ -44,7 +44,7 @@ class FilesOrigin:
     lake: Lake
     arrivals: Arrivals
     queue: Queue | None = None
-    file_format: Format = "auto"
+    file_format: Format | None = None
     every_s: float | None = None
     accept_gone: bool = False
     after_round: Callable[[], None] | None = None

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from landing.place import File, FileGone, Place
-from landing.read import Batch, Format, read
+from landing.read import Batch, Format, format_of, read
 from schemas.errors import BrokerUnavailable, OffsetsGone
 from schemas.tables import RECORDS
 from sink.ledger import Ledger, Taken
@@ -49,7 +49,7 @@ class FileReader:
         source: Source,
         ledger: Ledger,
         *,
-        file_format: Format,
+        file_format: Format | None,
         stopping: threading.Event,
         hand_over: Callable[[pa.Table], None],
         counts: Intake,
@@ -60,7 +60,7 @@ class FileReader:
             place: where files are.
             source: what their records are called.
             ledger: told of each file before its records are handed over.
-            file_format: see `landing.read`.
+            file_format: of all files; None goes by their names.
             stopping: ends reading, in the middle of a file, too.
             hand_over: takes records (schema `RECORDS`); may wait until there is room.
             counts: to be kept.
@@ -85,15 +85,16 @@ class FileReader:
             FileGone: it went while it was read, with some of its records handed over.
         """
         first_offset = self.last_fetched + 1
+        file_format = self._format or format_of(file.path)
         begun: list[Taken] = []
 
         def begin() -> None:
             if not begun:
-                entry = (file.path, file.size, file.etag, file.modified_us, first_offset)
+                entry = (file.path, file.size, file.etag, file.modified_us, file_format, first_offset)
                 begun.append(self._ledger.begin(*entry))
 
         try:
-            self._read(file, first_offset, first_offset, begin)
+            self._read(file, file_format, first_offset, first_offset, begin)
         except FileGone as error:
             if begun:
                 raise
@@ -115,7 +116,8 @@ class FileReader:
             OffsetsGone: it gives other records than before.
         """
         file = File(taken.path, taken.size, taken.etag, taken.modified_us)
-        count = self._read(file, taken.first_offset, next_offset, lambda: None)
+        file_format: Format = "csv" if taken.format == "csv" else "json"
+        count = self._read(file, file_format, taken.first_offset, next_offset, lambda: None)
         if self._stopping.is_set():
             return
         end = taken.first_offset + count
@@ -125,7 +127,9 @@ class FileReader:
                 "that by another version of playlake? Nothing of it was written again; put it under a new name"
             )
 
-    def _read(self, file: File, first_offset: int, next_offset: int, begin: Callable[[], None]) -> int:
+    def _read(
+        self, file: File, file_format: Format, first_offset: int, next_offset: int, begin: Callable[[], None]
+    ) -> int:
         """Read a file, from its beginning again whenever the place was away; return its number of records."""
         self.last_fetched = max(self.last_fetched, next_offset - 1)
         count = 0
@@ -133,7 +137,7 @@ class FileReader:
         def from_the_start() -> None:
             nonlocal count
             at = first_offset
-            batches = read(self._place, file, self._format)
+            batches = read(self._place, file, file_format)
             batch = next(batches, None)
             begin()
             while batch is not None and not self._stopping.is_set():

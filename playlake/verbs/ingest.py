@@ -113,7 +113,7 @@ def run(settings: Settings) -> int:
         lake,
         arrivals,
         queue=queue,
-        file_format=settings.format,
+        file_format=None if settings.format == "auto" else settings.format,
         every_s=settings.every,
         accept_gone=settings.accept_gone,
         after_round=_tidier(lake),

@@ -210,3 +210,24 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, words: tuple[str, ...], said:
     [line] = done.stderr.splitlines()
     assert said in line
     assert not (tmp_path / "lake").exists()
+
+
+def test_verify_reads_the_files_again(ingests: Ingests, files: FilesLedger, place: Path, lake: Path) -> None:
+    files.put("a.json", events(100))
+    files.put("b.json", [])
+    files.put_side_by_side("c", events(100, first=100, bad_every=1000))
+    files.put("d.json.gz", events(100, first=200), gzip.compress)
+    ingests.once()
+    words = ("verify", "--lake", str(lake), "--files", str(place), "--json")
+    done = playlake(*words)
+    assert (0, {"compared": 3, "gone": 0, "first_gone": []}) == (done.returncode, json.loads(done.stdout)["files"])
+    (place / "a.json").unlink()
+    folder_put(place)("d.json.gz", b"other")
+    done = playlake(*words)
+    told = json.loads(done.stdout)
+    assert (0, {"compared": 1, "gone": 2, "first_gone": ["a.json", "d.json.gz"]}) == (done.returncode, told["files"])
+    said = playlake(*words[:-1]).stdout
+    assert "2 are no longer there as they were taken in, which is no loss" in " ".join(said.split())
+    elsewhere = playlake("verify", "--lake", str(lake), "--files", str(place.parent))
+    assert 2 == elsewhere.returncode
+    assert "took in nothing from" in elsewhere.stderr

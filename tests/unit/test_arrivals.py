@@ -55,7 +55,7 @@ class Reader:
         for file in self.arrivals.files(found, known):
             assert file.path not in self.taken
             number = len(self.taken)
-            self.taken[file.path] = Taken(file.path, file.size, file.etag, file.modified_us, number, number)
+            self.taken[file.path] = Taken(file.path, file.size, file.etag, file.modified_us, "json", number, number)
         self.settled = found.settled
         if found.is_sweep and found.settled is not None:
             self.swept_s = int(at_s)
