@@ -53,8 +53,9 @@ class Settings(VerbSettings):
         None,
         description="leave younger files, which may be being written; default: 10s in a folder, none on S3",
     )
-    late: Duration = Field(
-        2 * 86_400.0, description="list names again for so long after files came; later ones wait for the daily sweep"
+    late: Duration | None = Field(
+        None,
+        description="list names again for so long after files came; later ones wait for a daily sweep; default: 2d",
     )
     accept_gone: bool = Field(
         False, description="a file that went while it was taken in counts as all that the lake has of it"
@@ -85,7 +86,7 @@ def run(settings: Settings) -> int:
     from landing.place import Bucket, is_wanted, open_place
     from sink.faults import VARIABLE, fault_point
     from sink.lake import Lake
-    from stream_app.arrivals import Arrivals
+    from stream_app.arrivals import LATE_S, Arrivals
     from stream_app.catalogue import read_titles, shipped_catalogue
     from stream_app.files_origin import FilesOrigin
     from stream_app.rules import read_rules, shipped_rules
@@ -104,7 +105,7 @@ def run(settings: Settings) -> int:
     arrivals = Arrivals(
         place,
         settle_s=settle_s,
-        late_s=settings.late,
+        late_s=settings.late or LATE_S,
         wants=lambda path: is_wanted(path) and fnmatch.fnmatchcase(path, settings.match),
     )
     step = fault_point(os.environ.get(VARIABLE))

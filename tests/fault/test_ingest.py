@@ -59,6 +59,7 @@ def the_promise_holds(lake: Path, files: FilesLedger) -> None:
     assert () == verify(Lake.at(str(lake))).faults
 
 
+@pytest.mark.short_run("after ledger", "after bronze", "before silver")
 @pytest.mark.parametrize("step", STEPS)
 def test_an_ingest_killed_at_a_step(
     ingests: Ingests, files: FilesLedger, tmp_path: Path, dice: random.Random, step: str
@@ -74,6 +75,7 @@ def test_an_ingest_killed_at_a_step(
     assert 0 == ingests.once().report["files"], "a second run has nothing left to do"
 
 
+@pytest.mark.short_run("before ledger", "after bronze")
 @pytest.mark.parametrize("step", ["before ledger", "after ledger", "after bronze"])
 def test_a_zombie_that_wakes_after_another_took_over(
     ingests: Ingests, files: FilesLedger, tmp_path: Path, dice: random.Random, step: str

@@ -19,7 +19,7 @@ from sink.faults import VARIABLE
 from sink.lake import Lake
 from tests.ingesting import FilesLedger, Ingests, ingests_of
 from tests.ledger import events
-from tests.s3.server import S3, start
+from tests.s3.server import S3, filesystem, start
 
 REGION = "us-east-1"
 PREFIX = "firehose/"
@@ -108,6 +108,24 @@ def test_by_listing(ingests: Ingests, files: FilesLedger, tmp_path: Path) -> Non
     assert (1, 300) == (lambda report: (report["files"], report["bronze"]))(ingests.once().report)
     files.agrees_with(tmp_path / "lake")
     assert () == verify(Lake.at(str(tmp_path / "lake"))).faults
+
+
+def test_into_a_lake_on_s3_also_after_a_kill(
+    s3: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    for name, value in s3.env.items():
+        monkeypatch.setenv(name, value)
+    root = f"{s3.bucket}/{request.node.name}"
+    files = FilesLedger(lambda name, data: filesystem(s3).pipe({f"{root}/in/{name}": data}))
+    files.put("a.json", events(300))
+    with ingests_of(f"s3://{root}/in", f"s3://{root}/lake", tmp_path, s3.env) as started:
+        doomed = started.start(env={VARIABLE: "after bronze"})
+        assert -9 == doomed.exit_code()
+        files.put("b.json.gz", events(300, first=300), gzip.compress)
+        started.once()
+        assert 0 == started.once().report["files"]
+    files.agrees_with(f"s3://{root}/lake")
+    assert () == verify(Lake.at(f"s3://{root}/lake"), place=open_place(f"s3://{root}/in")).faults
 
 
 def test_listing_begins_behind_a_name_and_asks_for_no_page_before_it(
