@@ -35,6 +35,7 @@ class Round:
         late: of these, those found only by listing all names.
         changed: files with another content than when they were taken; left alone.
         waiting: files too young to be taken yet.
+        left: files that went or changed before they could be read: a next round is to find out.
         settled: the name up to which nothing more need be listed; None where names are in no order of time.
         is_complete: whether it was listed to its end; before that `settled` is of the round before.
     """
@@ -45,12 +46,17 @@ class Round:
     late: int = 0
     changed: list[File] = field(default_factory=list)
     waiting: int = 0
+    left: int = 0
     settled: str | None = None
     is_complete: bool = False
 
 
 class Arrivals:
-    """Lists a place, round by round."""
+    """Lists a place, round by round.
+
+    Attributes:
+        wants: whether a file of this name is data.
+    """
 
     def __init__(
         self,
@@ -76,7 +82,7 @@ class Arrivals:
         self._settle_us = round(settle_s * 1e6)
         self._late_us = round(late_s * 1e6)
         self._sweep_s = sweep_s
-        self._wants = wants
+        self.wants = wants
         self._clock = clock
 
     def new_round(self, settled: str | None, swept_s: int | None, *, is_told: bool = False) -> Round:
@@ -105,7 +111,7 @@ class Arrivals:
         modified: list[int] = []
         settled, is_settled = before if not found.is_sweep else None, True
         for file in self._place.files(after):
-            if not self._wants(file.path):
+            if not self.wants(file.path):
                 continue
             found.listed += 1
             modified.append(file.modified_us)

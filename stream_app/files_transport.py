@@ -20,16 +20,17 @@ from faust.types import TP
 from yarl import URL
 
 from landing.notifications import Queue, Told
-from landing.place import File, FileGone, is_wanted
-from schemas.errors import BrokerUnavailable, FenceLost, TransientError
+from landing.place import File, FileGone
+from schemas.errors import BrokerUnavailable, CommitConflict, FenceLost, TransientError
 from sink import positions
-from sink.ledger import Ledger, Taken, fact_ids
+from sink.ledger import Ledger, fact_ids
 from sink.writer import LakeWriter
 from stream_app.arrivals import Round
 from stream_app.batches import HANDED_OVER_BYTES, POLL_S, BatchConsumer, Fetched, PositionKeeper
 from stream_app.intake import FileReader
 from stream_app.kinesis_transport import ShardKeeper
 from stream_app.patience import Patience
+from stream_app.remembered import Remembered
 from stream_app.tableless import SilentProducer
 
 if TYPE_CHECKING:
@@ -63,8 +64,6 @@ class Consumer(BatchConsumer):
         self._bronze = -1
         self._done = -1
         self._newest: int | None = None
-        self._recent: dict[str, Taken] | None = None
-        self._of_round: dict[str, Taken] = {}
         self._settled: str | None = None
         self._swept_s: int | None = None
         self._noted: dict[str, int] = {}
@@ -111,6 +110,7 @@ class Consumer(BatchConsumer):
         if next_offset is None:
             return
         ledger = self._at_store(lambda: self._claimed_ledger(next_offset))
+        self._remembered = Remembered(ledger)
         self._is_assigned = True
         self._wait_for(self._tell_faust_assigned())
         reader = FileReader(
@@ -193,11 +193,11 @@ class Consumer(BatchConsumer):
         told: list[Told] = []
         try:
             if found.is_sweep or queue is None:
-                self._take(self._listed(ledger, found), ledger, reader)
+                self._take(self._listed(ledger, found), found, reader)
         except TransientError as error:
             _log.warning("the round ends early: %s", error)
         if queue is not None:
-            told = self._take_told(queue, found, ledger, reader)
+            told = self._take_told(queue, found, reader)
         if not self._halted.is_set():
             self._wait_for(self._finish(reader))
         if not self._halted.is_set():
@@ -207,34 +207,34 @@ class Consumer(BatchConsumer):
         if queue is not None and told:
             self._at_place(lambda: queue.forget(told))
         self._tell(found, counts.files - files, counts.unreadable - unreadable)
-        if self._origin.after_round is not None and counts.files > files:
-            self._origin.after_round()
-        return found.is_complete or (not found.is_sweep and queue is not None)
+        if counts.files > files:
+            self._tidy()
+        was_listed = found.is_complete or (queue is not None and not found.is_sweep)
+        return was_listed and not found.left
+
+    def _tidy(self) -> None:
+        if self._origin.after_round is not None:
+            try:
+                self._origin.after_round()
+            except (TransientError, CommitConflict) as error:
+                _log.warning("the ledger's own files are left as they are: %s", error)
 
     def _listed(self, ledger: Ledger, found: Round) -> Iterator[File]:
-        if found.is_sweep:
-            return self._origin.arrivals.files(found, ledger.after(None))
-        recent = self._known(ledger)
-        return self._origin.arrivals.files(found, sorted(recent.values(), key=lambda taken: taken.path.encode()))
+        taken = ledger.after(None) if found.is_sweep else self._remembered.behind(self._settled or "")
+        return self._origin.arrivals.files(found, taken)
 
-    def _known(self, ledger: Ledger) -> dict[str, Taken]:
-        """Return what the ledger has behind the settled name, from memory."""
-        if self._recent is None:
-            self._recent = {taken.path: taken for taken in self._at_store(lambda: list(ledger.after(self._settled)))}
-        return self._recent
-
-    def _take(self, files: Iterable[File], ledger: Ledger, reader: FileReader) -> None:
+    def _take(self, files: Iterable[File], found: Round, reader: FileReader) -> None:
         for file in files:
             if self._halted.is_set():
                 return
             taken = reader.take(file)
-            if taken is not None:
+            if taken is None:
+                found.left += 1
+            else:
                 self._newest = taken.number
-                self._of_round[taken.path] = taken
-                if self._recent is not None:
-                    self._recent[taken.path] = taken
+                self._remembered.add(taken)
 
-    def _take_told(self, queue: Queue, found: Round, ledger: Ledger, reader: FileReader) -> list[Told]:
+    def _take_told(self, queue: Queue, found: Round, reader: FileReader) -> list[Told]:
         """Take the files that notifications tell of, until there are no more; return these, to be let go later."""
         told: list[Told] = []
         while not self._halted.is_set():
@@ -242,25 +242,18 @@ class Consumer(BatchConsumer):
             if not some:
                 return told
             told += some
-            paths = sorted({path for each in some for path in each.paths if is_wanted(path)})
-            known = self._at_store(lambda names=paths: self._taken(ledger, names))  # type: ignore[misc]
+            paths = sorted({path for each in some for path in each.paths if self._origin.arrivals.wants(path)})
+            known = self._at_store(lambda names=paths: self._remembered.named(names, self._settled))  # type: ignore[misc]
             for path in paths:
                 file = self._at_place(lambda name=path: self._place.file(name))  # type: ignore[misc]
                 if file is None:
                     _log.warning("%s/%s is gone before it was taken in", self._place.uri, path)
                 elif (before := known.get(path)) is None:
                     found.new += 1
-                    self._take([file], ledger, reader)
+                    self._take([file], found, reader)
                 elif (before.size, before.etag) != (file.size, file.etag):
                     found.changed.append(file)
         return told
-
-    def _taken(self, ledger: Ledger, paths: list[str]) -> dict[str, Taken]:
-        settled = self._settled
-        recent = self._known(ledger) if settled is not None else {}
-        older = [path for path in paths if settled is None or path.encode() <= settled.encode()]
-        known = {**recent, **self._of_round}  # the ledger may not have the latter yet
-        return (ledger.named(older) if older else {}) | {path: known[path] for path in paths if path in known}
 
     async def _finish(self, reader: FileReader) -> None:
         """Bring what was read to the lake, and the ledger's last entries: of files without a record."""
@@ -268,7 +261,7 @@ class Consumer(BatchConsumer):
             await self._keeper.flush()
             await asyncio.sleep(_FLUSHED_CHECK_S)  # a batch may still be on its way through Faust
         await self._keeper.in_lake(lambda _: self.transport.ledger.write())
-        self._of_round.clear()
+        self._remembered.written()
 
     def _note(self, ledger: Ledger, found: Round) -> None:
         """Note in silver which files are done, and up to which name none need be listed again."""
@@ -276,25 +269,17 @@ class Consumer(BatchConsumer):
             self._done = max(self._done, self._newest)
         done_id, settled_id, swept_id = fact_ids(self._source)
         facts = {done_id: self._done} if self._done >= 0 else {}
-        if found.is_complete:
+        if found.is_complete and not found.left:
             if found.settled != self._settled:
                 named = self._at_store(lambda: ledger.named([found.settled] if found.settled else []))
                 facts[settled_id] = named[found.settled].number if found.settled else -1
                 self._settled = found.settled
-                self._forget_settled()
             if found.is_sweep and (found.settled is not None or self._origin.queue is not None):
                 self._swept_s = facts[swept_id] = int(time.time())
         changed = {name: version for name, version in facts.items() if self._noted.get(name) != version}
         if changed:
             self._wait_for(self._keeper.in_lake(lambda writer: writer.note({self._source: changed})))
             self._noted |= changed
-
-    def _forget_settled(self) -> None:
-        if self._settled is None:
-            self._recent = None
-        elif self._recent is not None:
-            name = self._settled.encode()
-            self._recent = {path: taken for path, taken in self._recent.items() if path.encode() > name}
 
     def _tell(self, found: Round, files: int, unreadable: int) -> None:
         for file in found.changed:
@@ -310,7 +295,7 @@ class Consumer(BatchConsumer):
         if found.late:
             _log.warning("%d files came late, under names before %s", found.late, found.settled)
         _log.info(
-            "took in %d files%s; %d looked at%s%s",
+            "files taken in: %d%s; %d looked at%s%s",
             files,
             f", {unreadable} of them not readable to the end" if unreadable else "",
             found.listed,

@@ -10,6 +10,9 @@ _KILL = "tests/fault/test_kill.py::test_"
 _BESIDE = "tests/fault/test_compaction_beside_writers.py::test_"
 _NOT_CHECKED = ("gone <= {file.path for file in live_files(handle, root)}", "bool(gone)")
 _TAKEN = "tests/unit/test_compact.py::test_what_another_compaction_took_between_check_and_commit_is_left[128000000]"
+_LEDGER_CLAIMED = (
+    "tests/unit/test_verify_files.py::test_the_ledger_refuses_an_earlier_claimant_and_forgets_what_bronze_has_not"
+)
 _INGEST = "tests/fault/test_ingest.py::test_"
 _TRIMMED = f"{_FENCE}a_zombie_woken_after_the_new_owner_trimmed_and_died[seed0-disk-before silver]"
 
@@ -226,6 +229,6 @@ MUTATIONS = (
                 "            if self._epoch is None:\n",
             ),
         ),
-        (f"{_INGEST}a_zombie_that_wakes_after_another_took_over[seed0-before ledger]",),
+        (_LEDGER_CLAIMED,),
     ),
 )

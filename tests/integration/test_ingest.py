@@ -136,11 +136,11 @@ def test_a_young_file_and_one_that_is_being_written_wait(ingests: Ingests, place
 
 def test_every_takes_what_comes_and_ends_cleanly_on_ctrl_c(ingests: Ingests, files: FilesLedger, lake: Path) -> None:
     running = ingests.start("--every", "200ms", "--settle", "1ms")
-    running.wait_for("took in 0 files")
+    running.wait_for("files taken in: 0")
     files.put("a.json", events(100))
-    running.wait_for("took in 1 files")
+    running.wait_for("files taken in: 1")
     files.put("b.json.gz", events(100, first=100), gzip.compress)
-    running.wait_for("took in 1 files", count=2)
+    running.wait_for("files taken in: 1", count=2)
     files.agrees_with(lake)
     assert 0 == running.stop(signal.SIGINT)
     assert "Traceback" not in running.log
