@@ -23,12 +23,12 @@ RUN --mount=type=cache,target=/root/.cache/uv uv sync --frozen --no-dev ${EXTRAS
 COPY . .
 RUN --mount=type=cache,target=/root/.cache/uv uv sync --frozen --no-dev ${EXTRAS} --no-editable
 # What no verb loads: headers, tests, pyarrow's own S3 and Flight, and botocore's descriptions of the four
-# hundred services that are neither S3 nor Kinesis.
+# hundred services that are none of S3, SQS and Kinesis.
 RUN cd /opt/playlake/lib/python3*/site-packages \
  && rm -rf pyarrow/include pyarrow/tests pyarrow/src numpy/tests \
       pyarrow/*_flight*.so* pyarrow/libarrow_s3.so* pyarrow/_s3fs*.so \
  && find botocore/data -mindepth 1 -maxdepth 1 -type d \
-      ! -name s3 ! -name kinesis ! -name sts ! -name sso ! -name sso-oidc ! -name signin -exec rm -rf {} + \
+      ! -name s3 ! -name sqs ! -name kinesis ! -name sts ! -name sso ! -name sso-oidc ! -name signin -exec rm -rf {} + \
  && find . -name '*.pxd' -delete
 
 # A Kinesis API for the compose profile `kinesis`: for trying, in memory, and no part of playlake's image.

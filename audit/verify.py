@@ -14,9 +14,11 @@ import numpy as np
 import pyarrow as pa
 from deltalake import DeltaTable
 
+from audit.files import FilesRead, faults_of_files, read_files
 from audit.holes import Ranges, Reread, read_again, require_broker
 from audit.shards import ReadableStream, faults_of_shards, faults_of_stream
 from audit.sources import with_rowless
+from landing.place import Place
 from schemas.errors import ConfigError
 from sink import positions
 from sink.event_ids import create_event_id_of
@@ -25,7 +27,7 @@ from sink.lake import Lake, store_trouble
 from sink.positions import Source
 from sink.replays import is_in_flight, replays
 from sink.scan import connect, create_view
-from sink.shards import is_shard
+from sink.shards import is_counted, is_files, is_shard
 
 FAULTS: Final = {
     "in_neither": "done, in bronze, but in neither silver nor quarantine",
@@ -41,9 +43,12 @@ FAULTS: Final = {
     "silver_not_done": "in silver beyond the position that silver's log says is done",
     "record_repeated": "in bronze with a sequence number that another position has, too",
     "out_of_order": "in bronze behind a later record of its shard",
+    "line_repeated": "in bronze with a file and line that another position has, too",
+    "in_another_file": "in bronze under another file than the ledger of files has there",
+    "not_as_in_file": "in a file that was taken in, but not so in bronze",
     "lost": "at the broker, but in no table",
     "other_bytes": "in bronze with other bytes than in the stream",
-    "missing_ordinal": "in no table, though a shard's records are counted without a hole",
+    "missing_ordinal": "in no table, though the records of a shard or of files are counted without a hole",
     "unexplained_hole": "in no table; a transaction marker, a compacted record or a loss",
     "unchecked_hole": "in no table, and the broker can't be asked",
 }
@@ -115,12 +120,14 @@ class Verdict:
         sources: one entry per source, sorted.
         faults: sorted by kind, in the order of `FAULTS`, then source.
         has_asked_broker: whether holes were read again at a broker.
+        files: what came of reading files again; None where that was not asked for.
     """
 
     versions: Mapping[str, int]
     sources: tuple[SourceTotals, ...]
     faults: tuple[Fault, ...]
     has_asked_broker: bool
+    files: FilesRead | None = None
 
     @property
     def holds(self) -> bool:
@@ -133,6 +140,7 @@ def verify(
     client_options: Mapping[str, Any] | None = None,
     *,
     stream: ReadableStream | None = None,
+    place: Place | None = None,
     memory_limit: str = "2GB",
     folder: str | None = None,
 ) -> Verdict:
@@ -145,6 +153,7 @@ def verify(
         lake: where.
         client_options: librdkafka's settings of the broker that holes are read again at; None: they stay unexplained.
         stream: a Kinesis stream, whose records are compared with bronze as far as it still has them.
+        place: a folder or bucket whose files are compared with bronze as far as they are as they were taken.
         memory_limit: as DuckDB takes it; beyond it, work goes to temporary files.
         folder: where these go; None is the system's.
 
@@ -152,7 +161,7 @@ def verify(
         LakeNotFound, IncompatibleLake: there is no lake, or another playlake's.
         StoreUnavailable: the store did not answer, or a vacuum took a file away meanwhile.
         ConfigError: `memory_limit` is too small.
-        BrokerUnavailable: the broker does not answer.
+        BrokerUnavailable: the broker, or the place, does not answer.
     """
     if client_options is not None:
         require_broker(client_options)  # not after minutes of reading
@@ -174,10 +183,16 @@ def verify(
             found = con.execute(_sql("faults")).fetchall()
             ranges = _ranges(con, sources)
             of_stream: list[tuple[str, int, int, list[str]]] = []
+            files_read = None
+            if any(map(is_files, sources)):
+                found += faults_of_files(con, lake)
             if any(map(is_shard, sources)):
                 found += faults_of_shards(con)
                 if stream is not None:
                     of_stream = faults_of_stream(con, stream, sources, handles["silver"])
+            if place is not None:
+                files_read = read_files(con, place, sources)
+                of_stream += files_read.faults
         except (duckdb.IOException, OSError) as error:
             raise store_trouble(lake.uri, error) from error
         except duckdb.OutOfMemoryException:
@@ -193,11 +208,11 @@ def verify(
     faults += [
         Fault(kind, sources[number], count, _named(sources[number], first)) for kind, number, count, first in of_stream
     ]
-    of_topics = {source: holes for source, holes in ranges.items() if not is_shard(source)}
+    of_topics = {source: holes for source, holes in ranges.items() if not is_counted(source)}
     faults += [
         Fault("missing_ordinal", source, _size(holes), _named_ranges(source, holes[:_KEPT].tolist()))
         for source, holes in ranges.items()
-        if is_shard(source)
+        if is_counted(source)
     ]
     rereads = read_again(client_options, of_topics) if client_options is not None and of_topics else None
     faults += _hole_faults(of_topics, rereads)
@@ -208,6 +223,7 @@ def verify(
         sources=tuple(_totals(sources[row[0]], row, sizes) for row in totals),
         faults=tuple(sorted(faults, key=lambda fault: (kinds.index(fault.kind), fault.source))),
         has_asked_broker=client_options is not None or stream is not None,
+        files=files_read,
     )
 
 

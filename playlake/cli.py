@@ -12,6 +12,7 @@ VERBS: Final = {
     "demo": "everything once, with nothing installed but the Python packages",
     "produce": "simulate viewers and send their playback events to a topic",
     "stream": "the worker: read a topic, check, enrich, write to the lake exactly once",
+    "ingest": "take files of JSON or CSV from a folder or bucket into the lake, each exactly once",
     "compact": "repair, drop repeats, merge small files, refresh gold, delete old files",
     "repair": "give rows without a usable event time their date",
     "expire": "take the oldest days out of a table, known to verify",

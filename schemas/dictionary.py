@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 _POSITION: Final = {
-    "topic": "Kafka topic, or Kinesis stream",
+    "topic": "Kafka topic, Kinesis stream, or place of files",
     "topic_id": "the broker's UUID of the topic, `-` where it has none; a topic made anew is another source",
     "kafka_partition": "Kafka partition",
     "kafka_offset": "offset in it",
@@ -15,7 +15,10 @@ _TIMES: Final = {
     "broker_timestamp": "the broker's timestamp of the record; null: it has none",
     "ingest_timestamp": "the worker's clock when the record was processed",
 }
-_RECORD: Final = {"key": "the record's key, byte for byte", "value": "its value, byte for byte"}
+_RECORD: Final = {
+    "key": "the record's key, byte for byte; of a file's record file and line",
+    "value": "its value, byte for byte",
+}
 
 PURPOSES: Final[Mapping[str, str]] = {
     "bronze": "Every record as it came, byte for byte.",

@@ -186,3 +186,27 @@ TABLES: Final = {
         ),
     )
 }
+
+FILES: Final = TableSpec(
+    "files",
+    "ingest/files",
+    pa.schema(
+        [
+            pa.field("topic", pa.string(), nullable=False),
+            pa.field("topic_id", pa.string(), nullable=False),
+            pa.field("number", pa.int64(), nullable=False),
+            pa.field("first_offset", pa.int64(), nullable=False),
+            pa.field("path", pa.string(), nullable=False),
+            pa.field("size", pa.int64(), nullable=False),
+            pa.field("etag", pa.string(), nullable=False),
+            pa.field("modified", _TIMESTAMP, nullable=False),
+            pa.field("format", pa.string(), nullable=False),
+            pa.field("taken_at", _TIMESTAMP, nullable=False),
+            pa.field("taken_month", pa.date32(), nullable=False),
+        ]
+    ),
+    "taken_month",
+    ("topic", "topic_id", "number", "first_offset", "path"),
+    ("number", "first_offset", "path", "etag", "modified"),
+)
+"""Which files `playlake ingest` took in; in lakes where it ran (`sink.ledger`)."""

@@ -6,9 +6,9 @@
 
 A worker's steps are those that `LakeWriter` names: `after add` (rows wait for a flush), before and after each table's
 commit of a flush (`bronze`, `quarantine`, `silver`; `after files silver` lies between its files and its commit), of a
-claim (`claim silver` …) and of `trim quarantine`. A compaction's are before and after each commit of `repair`,
-`dedupe`, `compact` (a lake partition), `create gold` and `gold` (a table); those of `forget` and `expire` are in their
-modules. Without the variable nothing is called.
+claim (`claim silver` …), of `trim quarantine` and, where files are taken in, of the `ledger`. A compaction's are before
+and after each commit of `repair`, `dedupe`, `compact` (a lake partition), `create gold` and `gold` (a table); those of
+`forget` and `expire` are in their modules. Without the variable nothing is called.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from deltalake.transaction import AddAction
 
-from schemas.tables import TABLES, TableSpec
+from schemas.tables import TableSpec
 from sink.lake import Lake
 
 HIVE_NULL: Final = "__HIVE_DEFAULT_PARTITION__"
@@ -39,7 +39,7 @@ def write_files(lake: Lake, name: str, rows: pa.Table) -> list[AddAction]:
 
     Args:
         lake: where the table is; it exists.
-        name: one of `TABLES`.
+        name: one of the lake's tables.
         rows: schema of that table, text and lists of text dictionary-encoded or not; at least one row.
 
     Returns:
@@ -49,7 +49,7 @@ def write_files(lake: Lake, name: str, rows: pa.Table) -> list[AddAction]:
         StoreUnavailable: the store does not take them; none of these files is needed any more.
         pyarrow.ArrowInvalid: null in a column that may have none.
     """
-    spec = TABLES[name]
+    spec = lake.tables[name]
     files: dict[str, pa.Buffer] = {}
     actions = []
     now_ms = time.time_ns() // 1_000_000

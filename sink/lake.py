@@ -198,7 +198,7 @@ class Lake:
         return handle
 
     def table_or_create(self, name: str) -> DeltaTable:
-        """Open one of `TABLES`, making it when it isn't there. Safe when several workers start at once.
+        """Open one of the lake's tables, making it when it isn't there. Safe when several workers start at once.
 
         Raises:
             ConfigError: a file is in the way.
@@ -209,7 +209,7 @@ class Lake:
             return self.table(name)
         except LakeNotFound:
             pass
-        spec = TABLES[name]
+        spec = self.tables[name]
         path = self.path(name)
         try:
             if not self.is_s3:

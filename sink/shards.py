@@ -31,6 +31,7 @@ SUB_SEQUENCE_HEADER: Final = "kinesis.sub_sequence_number"
 """Header of a bronze row that came packed with others: its number among them, from 0."""
 
 _STREAM_ID: Final = "kinesis:"
+_FILES_ID: Final = "files:"
 _PART_BITS: Final = 62
 _PARTS: Final = ("high", "middle", "low")
 SEQUENCE_BITS: Final = _PART_BITS * len(_PARTS)
@@ -58,6 +59,16 @@ class ShardFacts:
 def is_shard(source: Source) -> bool:
     """Return whether a source is a shard of a Kinesis stream."""
     return source.topic_id.startswith(_STREAM_ID)
+
+
+def is_counted(source: Source) -> bool:
+    """Return whether a source's offsets count its records without a hole: of shards and of files they do."""
+    return is_shard(source) or is_files(source)
+
+
+def is_files(source: Source) -> bool:
+    """Return whether a source is a place where files land (`sink.ledger`)."""
+    return source.topic_id.startswith(_FILES_ID)
 
 
 def read_to_id(source: Source) -> str:

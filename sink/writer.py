@@ -138,6 +138,10 @@ class LakeWriter:
         """The sources claimed by this writer and not released or lost since."""
         return frozenset(self._owned)
 
+    def epoch_of(self, source: Source) -> int:
+        """Return the number of this writer's claim on a source that it owns."""
+        return self._owned[source].epoch
+
     @property
     def lake_id(self) -> str:
         """What no other lake has, nor one made anew in its place: silver's id."""

@@ -193,7 +193,7 @@ class Worker:
             on_flushed=self._on_flushed,
             on_room=lambda: self._soon(self._room_made),
             on_failure=lambda error: self._soon(self.failed, error),
-            before_flush=self._origin.require_same,
+            before_flush=self._origin.before_flush,
         )
         self._app = self._make_app(folder)
 

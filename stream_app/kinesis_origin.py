@@ -74,6 +74,10 @@ class KinesisOrigin:
         if found not in (None, self.topic_id):
             raise recreated(self.topic, self.topic_id, found)
 
+    def before_flush(self, should_give_up: Callable[[], bool]) -> None:
+        """See `require_same`."""
+        self.require_same(should_give_up)
+
     def make_transport(self, app: Any, keeper: PositionKeeper) -> Transport:
         """Return the transport on boto3."""
         return Transport(

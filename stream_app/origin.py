@@ -37,6 +37,9 @@ class Origin(Protocol):
     def require_same(self, should_give_up: Callable[[], bool]) -> None:
         """Raise `TopicRecreated` if the topic of this name is another one now. Safe from several threads."""
 
+    def before_flush(self, should_give_up: Callable[[], bool]) -> None:
+        """Raise where nothing may be written: as `require_same`, or because what must come first can't be."""
+
     def make_transport(self, app: Any, keeper: PositionKeeper) -> Any:
         """Return a Faust transport whose consumer is a `BatchConsumer`."""
 
@@ -67,7 +70,7 @@ class KafkaOrigin:
         self._watch = TopicWatch(client_options, topic)
         self.topic = topic.name
         self.topic_id = topic.topic_id
-        self.require_same = self._watch.require_same
+        self.require_same = self.before_flush = self._watch.require_same
 
     def require_known(self, lake: Lake, *, accept_new: bool) -> None:
         """See `require_known_topic`."""

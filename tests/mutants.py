@@ -10,6 +10,10 @@ _KILL = "tests/fault/test_kill.py::test_"
 _BESIDE = "tests/fault/test_compaction_beside_writers.py::test_"
 _NOT_CHECKED = ("gone <= {file.path for file in live_files(handle, root)}", "bool(gone)")
 _TAKEN = "tests/unit/test_compact.py::test_what_another_compaction_took_between_check_and_commit_is_left[128000000]"
+_LEDGER_CLAIMED = (
+    "tests/unit/test_verify_files.py::test_the_ledger_refuses_an_earlier_claimant_and_forgets_what_bronze_has_not"
+)
+_INGEST = "tests/fault/test_ingest.py::test_"
 _TRIMMED = f"{_FENCE}a_zombie_woken_after_the_new_owner_trimmed_and_died[seed0-disk-before silver]"
 
 
@@ -209,5 +213,22 @@ MUTATIONS = (
             ),
         ),
         ("tests/fault/test_compactors.py::test_two_at_once_begin_gold[seed0]",),
+    ),
+    Mutation(
+        "the ledger of files only at a round's end",
+        "stream_app/files_origin.py",
+        (("        Patience(give_up)(write)\n", ""),),
+        (f"{_INGEST}an_ingest_killed_at_a_step[seed0-after bronze]",),
+    ),
+    Mutation(
+        "the ledger of files without its fence",
+        "sink/ledger.py",
+        (
+            (
+                "            if self._epoch is None or positions.epoch(self._handle, self._source) != self._epoch:\n",
+                "            if self._epoch is None:\n",
+            ),
+        ),
+        (_LEDGER_CLAIMED,),
     ),
 )

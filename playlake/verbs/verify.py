@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from audit.files import FilesRead
 from audit.verify import FAULTS, SourceTotals, Verdict, by_kind, verify
 from playlake.broker import client_options, is_kinesis, stream_of
 from playlake.settings import Size, VerbSettings
@@ -25,7 +26,8 @@ class Settings(VerbSettings):
 
     Each record is in bronze once, and in exactly one of silver and quarantine, or it repeats an event_id that silver
     holds. Offsets that no table holds are unexplained from the lake alone; with --broker they are read again there. A
-    Kinesis stream is read again as far as it still has what is done, and compared record by record.
+    Kinesis stream is read again as far as it still has what is done, and compared record by record; so are, with
+    --files, the files that `ingest` took in and that are still there.
     Exit code 0: it holds; 1: it does not, or can't be proved, and the positions are named.
 
     Example:
@@ -38,6 +40,9 @@ class Settings(VerbSettings):
     broker: str | None = Field(
         None,
         description="kafka://host:port to read holes between offsets again, or kinesis://REGION/STREAM to compare with",
+    )
+    files: str | None = Field(
+        None, description="folder or s3://bucket/prefix that `ingest` took files from: read them again and compare"
     )
     kafka_option: list[str] = Field([], description="librdkafka setting name=value, such as security.protocol=SSL")
     memory: Size = Field(2 * 10**9, description="work in at most about this much memory, then in temporary files")
@@ -52,7 +57,12 @@ def run(settings: Settings) -> int:
         stream = stream_of(settings.broker, kafka_options=settings.kafka_option)
     elif settings.broker is not None:
         options = client_options(settings.broker, settings.kafka_option)
-    verdict = verify(lake, options, stream=stream, memory_limit=f"{settings.memory}B")
+    place = None
+    if settings.files is not None:
+        from landing.place import open_place
+
+        place = open_place(settings.files)
+    verdict = verify(lake, options, stream=stream, place=place, memory_limit=f"{settings.memory}B")
     if settings.as_json:
         json.dump(to_json(verdict), sys.stdout)
         print()
@@ -66,6 +76,9 @@ def to_json(verdict: Verdict) -> dict[str, Any]:
     return {
         "holds": verdict.holds,
         "asked_broker": verdict.has_asked_broker,
+        "files": None
+        if verdict.files is None
+        else {"compared": verdict.files.compared, "gone": verdict.files.gone_count, "first_gone": verdict.files.gone},
         "versions": dict(verdict.versions),
         "sources": [
             {
@@ -108,6 +121,8 @@ def print_report(verdict: Verdict, lake: Lake, console: Console) -> None:
         console.print(label)
         for why in dict.fromkeys(fault.why for fault in faults if fault.why):
             console.print(f"      {why}")
+    if verdict.files is not None:
+        console.print(_about_files(verdict.files))
     kinds = {fault.kind for fault in verdict.faults}
     if "unexplained_hole" in kinds and not verdict.has_asked_broker:
         console.print("The lake alone can't explain holes: give --broker kafka://host:port to read them again there.")
@@ -123,6 +138,17 @@ def print_report(verdict: Verdict, lake: Lake, console: Console) -> None:
         console.print(Text.assemble(("The promise is not proved", "bold red"), ": holes are left."))
     else:
         console.print(Text("The promise does not hold.", "bold red"))
+
+
+def _about_files(read: FilesRead) -> str:
+    compared = f"{read.compared:,} files read again and compared with bronze."
+    if not read.gone_count:
+        return compared
+    names = ", ".join(read.gone) + (", …" if read.gone_count > len(read.gone) else "")
+    return (
+        f"{compared} {read.gone_count:,} are no longer there as they were taken in, which is no loss: what they held "
+        f"can't be compared ({names})."
+    )
 
 
 def _sums(verdict: Verdict) -> Table:
