@@ -11,20 +11,18 @@ import io
 import json
 import re
 from collections.abc import Iterator
-from functools import cache
-from typing import Any, Final
+from typing import Final
 
 import pyarrow as pa
 
 from landing.split import LONGEST, Pieces
-from schemas.event import avro_schema
+from schemas.event import NUMBER_FIELDS
 
 CSV_HEADER: Final = "csv.line"
 """Header of a record made of a CSV row: its bytes as they came, without the newline."""
 
 _ROWS: Final = 10_000
 _NUMBER: Final = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")
-_NUMBERS: Final = {"double", "float", "int", "long"}
 
 
 class BadHeader(Exception):
@@ -101,21 +99,9 @@ def _pieces(values: list[bytes], places: list[str]) -> Pieces:
 
 
 def _as_json(names: list[str], row: list[str]) -> bytes:
-    numbers = _number_fields()
     fields = ", ".join(
-        f"{json.dumps(name)}: {text if name in numbers and _NUMBER.fullmatch(text) else json.dumps(text)}"
+        f"{json.dumps(name)}: {text if name in NUMBER_FIELDS and _NUMBER.fullmatch(text) else json.dumps(text)}"
         for name, text in zip(names, row, strict=True)
         if text
     )
     return f"{{{fields}}}".encode()
-
-
-@cache
-def _number_fields() -> frozenset[str]:
-    """Return the fields that the event's schema has as numbers."""
-
-    def kinds(field: dict[str, Any]) -> set[Any]:
-        kind = field["type"]
-        return set(kind) if isinstance(kind, list) else {kind}
-
-    return frozenset(field["name"] for field in avro_schema()["fields"] if kinds(field) & _NUMBERS)
