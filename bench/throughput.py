@@ -24,7 +24,7 @@ AVRO = ("--format", "avro", "--schema-registry", "mock://")
 def fill(url: str, events: int, *more: str) -> tuple[str, Run]:
     """Produce into a fresh topic; return its name and what producing took."""
     topic = f"bench-{uuid.uuid4().hex[:8]}"
-    flags = ["--broker", url, "--topic", topic, "--events", str(events), "--seed", "7"]
+    flags = ["--broker", url, "--topic", topic, "--events", str(events), "--seed", "7", "--schema-version", "1"]
     return topic, run(*PLAYLAKE, "produce", *flags, "--partitions", str(KAFKA_PARTITIONS), "--dirty", "0.01", *more)
 
 
