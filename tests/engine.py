@@ -16,6 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LAB = "CONTAINER_LAB"
+_CACHE_KEPT = "8GB"
+"""Of what builds leave behind: a few of them, so that the next one takes a minute."""
 
 
 class NoEngine(Exception):
@@ -57,7 +59,13 @@ def engine(keep: bool = False) -> Iterator[None]:
             yield
         finally:
             if not (ran_before or keep):
+                # an engine of the lab's own: no other project's cache is in it
+                _quietly("docker", "builder", "prune", "--force", "--keep-storage", _CACHE_KEPT)
                 subprocess.run([str(program), "down"], stdin=subprocess.DEVNULL)
+
+
+def _quietly(*command: str) -> None:
+    subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def docker(*arguments: str) -> str:
