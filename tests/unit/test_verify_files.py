@@ -9,12 +9,15 @@ import pyarrow as pa
 import pytest
 
 from audit.verify import verify
+from compaction.forget import forget
+from compaction.person import Person
 from landing.place import Folder, id_of, topic_of
 from schemas.errors import ConfigError, FenceLost
 from sink.lake import Lake
 from sink.ledger import Ledger
 from sink.positions import Source
 from sink.writer import LakeWriter
+from tests.lake_contents import positions_of
 from tests.records import processed, records
 
 LINES = {"a.json": [b"a1", b"a2", b"a3"], "b.json": [], "c.json": [b"c1", b"c2"]}
@@ -137,3 +140,12 @@ def test_the_ledger_refuses_an_earlier_claimant_and_forgets_what_bronze_has_not(
     assert [("c.json", c.size, 2), ("f.json", 1, 4)] == [(t.path, t.size, t.number) for t in late.after("b.json")]
     assert (a.path, None) == (late.name_of(0), late.name_of(3))
     assert {"f.json"} == set(late.named(["f.json", "d.json"]))
+
+
+def test_what_a_file_has_of_a_forgotten_person_is_no_loss(
+    lake: Lake, place: Folder, source: Source, fill: Fill
+) -> None:
+    fill()
+    forget(lake, Person(["u1"]))
+    assert [] == positions_of(lake, "bronze"), "all of them are u1's"
+    assert [] == found(lake, place)
