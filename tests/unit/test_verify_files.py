@@ -9,6 +9,8 @@ import pyarrow as pa
 import pytest
 
 from audit.verify import verify
+from compaction.forget import forget
+from compaction.person import Person
 from landing.place import Folder, id_of, topic_of
 from schemas.errors import ConfigError, FenceLost
 from sink.lake import Lake
@@ -92,6 +94,12 @@ def test_a_record_that_a_file_has_and_bronze_has_otherwise(
     fill(values=[*VALUES[:4], b"other"])
     assert [] == found(lake)
     assert [("not_as_in_file", 1, (f"{source}@c.json:2",))] == found(lake, place)
+
+
+def test_a_forgotten_record_that_its_file_still_has_is_no_fault(lake: Lake, place: Folder, fill: Fill) -> None:
+    fill()
+    assert 1 == forget(lake, Person(["c1"]), mentions=True).rows["bronze"]
+    assert [] == found(lake, place)
 
 
 def test_a_record_that_is_missing_at_the_end(lake: Lake, place: Folder, source: Source, fill: Fill) -> None:
