@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
+from itertools import chain
 from typing import Final
 
 import duckdb
@@ -39,6 +40,7 @@ FORGET_KEY: Final = "playlake.forget"
 
 _POSITION: Final = [each.name for each in POSITION]
 _KEYS: Final = ", ".join(_POSITION)
+_AT_ONCE: Final = 10_000
 _ORDER: Final = ("quarantine", "silver", "bronze")
 """Silver after quarantine, from which a replay could bring a record back; bronze last, where the rest is found by."""
 
@@ -162,7 +164,8 @@ def _find_records(con: duckdb.DuckDBPyConnection, person: Person, silver: DeltaT
     )
     done: dict[Source, int | None] = {}
     rows = []
-    for held_by, *place, offset, owner, parts in con.execute(_sql("forget")).fetchall():
+    candidates = con.execute(_sql("forget"))
+    for held_by, *place, offset, owner, parts in chain.from_iterable(iter(lambda: candidates.fetchmany(_AT_ONCE), [])):
         is_theirs = owner in person.ids
         if not is_theirs and not any(person.is_named_in(part) for part in parts if part is not None):
             continue

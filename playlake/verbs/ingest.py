@@ -66,6 +66,9 @@ class Settings(VerbSettings):
     rules: Path | None = Field(
         None, description="TOML file of rules on top of the built-in ones; default: the shipped ones"
     )
+    pseudonym_key_file: Path | None = Field(
+        None, description="pseudonyms in place of user_id and profile_id in silver, by this file's key; docs/privacy.md"
+    )
     accept_over_budget: bool = Field(
         False, description="go on where more records of a flush are bad than the rules' budgets allow"
     )
@@ -84,6 +87,7 @@ def run(settings: Settings) -> int:
     """Take files in; see `Settings`."""
     from landing.notifications import open_queue
     from landing.place import Bucket, is_wanted, open_place
+    from playlake.pseudonym_key import read_key
     from sink.faults import VARIABLE, fault_point
     from sink.lake import Lake
     from stream_app.arrivals import LATE_S, Arrivals
@@ -98,6 +102,7 @@ def run(settings: Settings) -> int:
     catalogue = settings.catalogue or shipped_catalogue()
     read_titles(catalogue)
     rules = read_rules(settings.rules) if settings.rules is not None else shipped_rules()
+    pseudonyms = read_key(settings.pseudonym_key_file)
     next(place.files(), None)
     if queue is not None:
         queue.require()
@@ -134,6 +139,7 @@ def run(settings: Settings) -> int:
             group="playlake-ingest",
             limits=Limits(settings.allowed_latency, settings.flush_bytes, settings.max_in_flight_bytes),
             rules=rules,
+            pseudonyms=pseudonyms,
             accept_over_budget=settings.accept_over_budget,
             until_caught_up=settings.every is None,
             web_port=settings.web_port,

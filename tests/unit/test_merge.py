@@ -102,12 +102,12 @@ def test_columns_that_older_files_lack_become_null(tmp_path):
     lake = lakes.make(tmp_path)
     lakes.append(lake, "silver", [lakes.silver()])
     older = TABLES["silver"].schema
-    newer = older.append(pa.field("bitrate_kbps", pa.int32())).append(pa.field("tags", pa.list_(pa.string())))
-    row = lakes.silver() | {"bitrate_kbps": 800, "tags": ["a", "b"]}
+    newer = older.append(pa.field("frame_rate", pa.int32())).append(pa.field("tags", pa.list_(pa.string())))
+    row = lakes.silver() | {"frame_rate": 800, "tags": ["a", "b"]}
     write_deltalake(lake.table("silver"), pa.Table.from_pylist([row], newer), mode="append", schema_mode="merge")
     found, _, _ = merged(lake, "silver")
     assert [(None, None), (800, ["a", "b"])] == list(
-        zip(found["bitrate_kbps"].to_pylist(), found["tags"].to_pylist(), strict=True)
+        zip(found["frame_rate"].to_pylist(), found["tags"].to_pylist(), strict=True)
     )
 
 

@@ -97,6 +97,12 @@ def test_a_record_that_a_file_has_and_bronze_has_otherwise(
     assert [("not_as_in_file", 1, (f"{source}@c.json:2",))] == found(lake, place)
 
 
+def test_a_forgotten_record_that_its_file_still_has_is_no_fault(lake: Lake, place: Folder, fill: Fill) -> None:
+    fill()
+    assert 1 == forget(lake, Person(["c1"]), mentions=True).rows["bronze"]
+    assert [] == found(lake, place)
+
+
 def test_a_record_that_is_missing_at_the_end(lake: Lake, place: Folder, source: Source, fill: Fill) -> None:
     (Path(place.uri) / "a.json").write_bytes(b"\n".join([*LINES["a.json"], b"a4"]))
     fill()
