@@ -27,15 +27,17 @@ from schemas.tables import POSITION, QUARANTINE, RECORDS, SILVER
 from schemas.wire import NOT_AVRO, schema_ids
 from stream_app.formats import AVRO_BATCH, JSON_BATCH, Schemas, avro_batch, json_batch
 from stream_app.rules import CODE, RuleSet
+from stream_app.unknown_fields import REASON, UnknownFields, rescued, suspects
 
 _SQL: Final = {
     name: files("stream_app").joinpath(f"{name}.sql").read_text(encoding="utf-8")
-    for name in ("parse_json", "parse_avro", "process", "faults")
+    for name in ("parse_json", "parse_avro", "process", "faults", "unknown")
 }
 
 BUILT_IN: Final = "builtin-" + hashlib.sha256("".join(_SQL.values()).encode()).hexdigest()[:12]
 """Version of what process.sql checks itself, kept with every quarantined row: it changes whenever the SQL does."""
 
+_LONGEST_DETAIL: Final = 500
 _FROM_RECORD: Final = (*(field.name for field in POSITION), "broker_timestamp", "ingest_timestamp")
 
 
@@ -58,14 +60,23 @@ class Processed:
 class Processor:
     """The process step with its reference data loaded. Not for use from two threads at once."""
 
-    def __init__(self, titles: pa.Table, countries: pa.Table, rules: RuleSet | None = None) -> None:
+    def __init__(
+        self,
+        titles: pa.Table,
+        countries: pa.Table,
+        rules: RuleSet | None = None,
+        *,
+        unknown_fields: UnknownFields = "discard",
+    ) -> None:
         """Load reference data.
 
         Args:
             titles: schema `stream_app.catalogue.TITLES`, unique `title_id`.
             countries: columns `code` (unique) and `region`.
             rules: the lake's own; None for none.
+            unknown_fields: what the lake does with fields of JSON records that playlake does not know.
         """
+        self._unknown_fields = unknown_fields
         self._rules = rules or RuleSet()
         self._rule_set = "+".join(filter(None, (BUILT_IN, self._rules.label)))
         self._con = duckdb.connect()
@@ -78,7 +89,7 @@ class Processor:
         self._regions = _Lookup(countries.select(["region"]))
         self.use_titles(titles)
         statements = {"process": self._rules.in_statement(_SQL["process"]), "faults": _SQL["faults"]}
-        self._json = _Format(self._con, "json", JSON_BATCH, statements)
+        self._json = _Format(self._con, "json", JSON_BATCH, {**statements, "unknown": _SQL["unknown"]})
         self._avro = _Format(self._con, "avro", AVRO_BATCH, statements)
 
     def use_titles(self, titles: pa.Table) -> None:
@@ -105,8 +116,12 @@ class Processor:
         columns = {name: judged[name] for name in judged.column_names}
         columns |= self._titles(columns["title_row"]) | self._regions(columns["country_row"])
         columns |= {name: records[name] for name in _FROM_RECORD}
-        silver = pa.table([columns[name] for name in SILVER.names], SILVER.names)
         is_valid = judged["is_valid"].combine_chunks()
+        unknown = None if self._unknown_fields == "discard" else self._find_unknown(records, judged, ids)
+        columns["rescued"] = rescued(unknown if self._unknown_fields == "rescue" else None, records.num_rows)
+        if unknown is not None and self._unknown_fields == "quarantine":
+            is_valid = _without(is_valid, unknown["row_number"])
+        silver = pa.table([columns[name] for name in SILVER.names], SILVER.names)
         broken = judged["broken"].to_numpy()
         counts = self._count(broken, records)
         silver = _by_date(silver, is_valid)
@@ -115,7 +130,18 @@ class Processor:
         is_bad = pc.invert(is_valid)
         bad, where = records.filter(is_bad), is_bad.to_numpy(zero_copy_only=False)
         faults = self._with_rules(self._execute("faults", bad, ids[where], schemas), broken[where])
+        if unknown is not None and self._unknown_fields == "quarantine":
+            faults = _with_unknown(faults, unknown, where)
         return Processed(silver, _quarantine(bad, faults, self._rule_set), counts)
+
+    def _find_unknown(self, records: pa.Table, judged: pa.Table, ids: NDArray[np.int64]) -> pa.Table | None:
+        """Return what unknown.sql says, numbered as the batch is; None where there are no unknown fields."""
+        rows = suspects(records["value"].chunk(0), judged, ids == NOT_AVRO)
+        if not len(rows):
+            return None
+        found = self._json("unknown", json_batch(records.take(pa.array(rows))))
+        numbers = pa.array(rows[found["row_number"].to_numpy()])
+        return found.set_column(found.schema.get_field_index("row_number"), "row_number", numbers)
 
     def _count(self, broken: NDArray[np.uint64], records: pa.Table) -> tuple[int, ...]:
         if not broken.any():
@@ -230,6 +256,24 @@ def _encoded(values: pa.Array) -> pa.Array:
         is_null = values.is_null() if values.null_count else None
         return pa.ListArray.from_arrays(values.offsets, values.values.dictionary_encode(), mask=is_null)
     return values
+
+
+def _without(flags: pa.BooleanArray, rows: pa.ChunkedArray) -> pa.BooleanArray:
+    """Return flags that are false at these rows, too."""
+    left = flags.to_numpy(zero_copy_only=False).copy()
+    left[rows.to_numpy()] = False
+    return pa.array(left)
+
+
+def _with_unknown(faults: pa.Table, unknown: pa.Table, is_bad: NDArray[np.bool_]) -> pa.Table:
+    """Return the faults of bad records with the unknown fields of those that were valid but for them."""
+    places = np.cumsum(is_bad) - 1
+    reasons, details = faults["reasons"].to_pylist(), faults["detail"].to_pylist()
+    for row, names in zip(unknown["row_number"].to_numpy().tolist(), unknown["names"].to_pylist(), strict=True):
+        place = int(places[row])
+        reasons[place] = [REASON]
+        details[place] = f"unknown fields: {', '.join(names)}"[:_LONGEST_DETAIL]
+    return pa.table({"reasons": pa.array(reasons, faults["reasons"].type), "detail": pa.array(details, pa.string())})
 
 
 def _row_numbers(table: pa.Table) -> pa.Array:
