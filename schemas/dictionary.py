@@ -52,6 +52,7 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         "audio_language": "of the audio track, as sent (BCP 47); null: none was sent, as before version 2 of the event",
         "bitrate_kbps": "what the player chose, thousands of bits a second; null as above",
         "ab_bucket": "the client's bucket in experiments; null as above",
+        "rescued": "fields that playlake does not know: name → text, or JSON text; null: none, or the lake drops them",
         "title": "name in the catalogue; null: the title is not in it",
         "content_type": "Movie or TV Show, from the catalogue",
         "genres": "from the catalogue",

@@ -39,6 +39,7 @@ REASONS: Final = (
     *(f"wrong_type:{field}" for field in (*REQUIRED_FIELDS, *OPTIONAL_TEXT_FIELDS, "playhead_s")),
     "unknown_event_type",
     "out_of_range:playhead_s",
+    "unknown_fields",
 )
 """Codes of `quarantine.reasons`, in the order in which they are checked. A row holds every one that applies."""
 

@@ -44,6 +44,9 @@ every value, in order (a map may repeat a key in Arrow and Parquet)."""
 
 BRONZE: Final = RECORDS.append(pa.field("ingest_date", pa.date32(), nullable=False))
 
+RESCUED: Final = pa.field("rescued", pa.map_(pa.string(), pa.string()))
+"""Silver's column of fields that playlake does not know, name → text."""
+
 SILVER: Final = pa.schema(
     [
         pa.field("event_id", pa.string(), nullable=False),
@@ -61,6 +64,7 @@ SILVER: Final = pa.schema(
         pa.field("audio_language", pa.string()),
         pa.field("bitrate_kbps", pa.int32()),
         pa.field("ab_bucket", pa.string()),
+        RESCUED,
         pa.field("title", pa.string()),
         pa.field("content_type", pa.string()),
         pa.field("genres", _TEXT_LIST),

@@ -38,6 +38,7 @@ from schemas.errors import (
 )
 from schemas.wire import Registry
 from sink.lake import Lake
+from sink.policies import agree_on_unknown_fields
 from sink.positions import Source
 from sink.pseudonyms import Pseudonyms, settle_key
 from sink.writer import Flushed, LakeWriter
@@ -52,6 +53,7 @@ from stream_app.pipeline import Limits, Pipeline
 from stream_app.process import Processor
 from stream_app.pseudonymous import make_processor
 from stream_app.rules import RuleSet
+from stream_app.unknown_fields import UnknownFields, known_policy
 from stream_app.web import add_pages, require_free_port
 
 _START_TIMEOUT_S: Final = 5.0
@@ -77,6 +79,8 @@ class WorkerSettings:
         registry: of the schemas of Avro records; without one these are quarantined.
         rules: the lake's own, with their budgets.
         pseudonyms: what takes the place of ids in silver; None: nothing does.
+        unknown_fields: what the lake is to do with fields that playlake does not know; None: what it does.
+        change_unknown_fields: also where it does something else.
         accept_over_budget: go on where a flush is over a budget.
         until_caught_up: stop once the topic, up to its ends at the start, is in the lake.
         accept_new_topic: read a topic that was deleted and made again, from its beginning, where the lake holds records
@@ -96,6 +100,8 @@ class WorkerSettings:
     registry: Registry | None = None
     rules: RuleSet = field(default_factory=RuleSet)
     pseudonyms: Pseudonyms | None = None
+    unknown_fields: UnknownFields | None = None
+    change_unknown_fields: bool = False
     accept_over_budget: bool = False
     until_caught_up: bool = False
     accept_new_topic: bool = False
@@ -134,7 +140,8 @@ def run_worker(settings: WorkerSettings, *, step: Callable[[str], None] | None =
         step: fault point of the writer, see `LakeWriter`.
 
     Raises:
-        ConfigError: the web server's address is taken or not this machine's.
+        ConfigError: the web server's address is taken or not this machine's, or the lake does something else with
+            unknown fields.
         TerminalError: waiting will not mend it; nothing unflushed was acknowledged.
         IncompatibleLake, StoreUnavailable: the lake can't be opened, also not within `wait_for_store`; nothing was
             started.
@@ -145,14 +152,20 @@ def run_worker(settings: WorkerSettings, *, step: Callable[[str], None] | None =
     patiently, for_s = Patience(threading.Event()), float("inf") if settings.wait_for_store else _START_TIMEOUT_S
     patiently(lambda: settings.origin.require_known(settings.lake, accept_new=settings.accept_new_topic), for_s=for_s)
     catalogue = WatchedCatalogue(settings.catalogue)
-    processor = make_processor(catalogue.titles, known_countries(), settings.rules, settings.pseudonyms)
-    if not processor.is_compiled:
-        _log.warning("JSON is read by SQL, at half the speed: playlake was installed where there was no C compiler")
     settings.lake.filesystem()  # loads s3fs now: that takes a second or more, for which the first flush would wait
     writer = patiently(lambda: LakeWriter(settings.lake, step=step), for_s=for_s)
     patiently(lambda: settle_key(settings.lake, settings.pseudonyms), for_s=for_s)
+    policy = patiently(lambda: _agree(settings), for_s=for_s)
+    processor = make_processor(catalogue.titles, known_countries(), settings.rules, settings.pseudonyms, policy)
+    if not processor.is_compiled:
+        _log.warning("JSON is read by SQL, at half the speed: playlake was installed where there was no C compiler")
     with tempfile.TemporaryDirectory(prefix="playlake-worker-") as folder:  # Faust wants one; it stays empty
         return asyncio.run(Worker(settings, writer, processor, catalogue, Path(folder)).run())
+
+
+def _agree(settings: WorkerSettings) -> UnknownFields:
+    wanted, change = settings.unknown_fields, settings.change_unknown_fields
+    return known_policy(agree_on_unknown_fields(settings.lake, wanted, change=change))
 
 
 class Worker:

@@ -126,50 +126,55 @@ static inline int32_t take_name(Cursor *c, const Fields *f, int32_t guess) {
     return f->count;
 }
 
-/* Read one record: whether it is plain; its texts' begins in `data` and lengths, and its numbers, by slot; length -1
- * where there is none. `order` has the places of the former record's names, since most records have them in one order. */
+enum { NOT_PLAIN, PLAIN, WITH_OTHERS };
+
+/* Read one record: whether it is plain, and then whether it has other fields than the wanted; its texts' begins in `data`
+ * and lengths, and its numbers, by slot; length -1 where there is none. `order` has the places of the former record's
+ * names, since most records have them in one order. */
 static int read_record(Cursor c, const uint8_t *data, const Fields *f, int32_t *order, int32_t *begins,
                        int32_t *lengths, double *numbers) {
     uint32_t seen = 0;
     int32_t nth = 0;
+    int found = PLAIN;
     skip_space(&c);
-    if (!take(&c, '{')) return 0;
+    if (!take(&c, '{')) return NOT_PLAIN;
     skip_space(&c);
     if (!take(&c, '}')) {
         do {
             skip_space(&c);
-            if (!take(&c, '"')) return 0;
+            if (!take(&c, '"')) return NOT_PLAIN;
             const int32_t place = take_name(&c, f, nth < MOST_SLOTS ? order[nth] : f->count);
-            if (place < 0) return 0;
+            if (place < 0) return NOT_PLAIN;
             if (nth < MOST_SLOTS) order[nth++] = place;
             skip_space(&c);
-            if (!take(&c, ':')) return 0;
+            if (!take(&c, ':')) return NOT_PLAIN;
             skip_space(&c);
             if (place == f->count) {
-                if (!take_scalar(&c)) return 0;
+                if (!take_scalar(&c)) return NOT_PLAIN;
+                found = WITH_OTHERS;
             } else {
                 const int32_t slot = f->name_slots[place];
-                if (seen >> slot & 1) return 0;
+                if (seen >> slot & 1) return NOT_PLAIN;
                 seen |= UINT32_C(1) << slot;
                 if (take_word(&c, "null", 4)) {
                     /* as if it were absent */
                 } else if (slot >= f->texts) {
-                    if (!take_number(&c, &numbers[slot - f->texts], slot >= f->integers)) return 0;
+                    if (!take_number(&c, &numbers[slot - f->texts], slot >= f->integers)) return NOT_PLAIN;
                     lengths[slot] = 0;
                 } else {
-                    if (!take(&c, '"')) return 0;
+                    if (!take(&c, '"')) return NOT_PLAIN;
                     begins[slot] = (int32_t)(c.at - data);
                     const int64_t length = take_text(&c);
-                    if (length < 0) return 0;
+                    if (length < 0) return NOT_PLAIN;
                     lengths[slot] = (int32_t)length;
                 }
             }
             skip_space(&c);
         } while (take(&c, ','));
-        if (!take(&c, '}')) return 0;
+        if (!take(&c, '}')) return NOT_PLAIN;
     }
     skip_space(&c);
-    return c.at == c.end;
+    return c.at == c.end ? found : NOT_PLAIN;
 }
 
 /* Read records.
@@ -178,11 +183,11 @@ static int read_record(Cursor c, const uint8_t *data, const Fields *f, int32_t *
  * begins, lengths [slots][rows]: where texts lie in data; length -1 for none; 0 for a number that is there
  * numbers         [slots - texts][rows]
  * sizes           [texts]: bytes of all rows' texts
- * is_plain        [rows]: 1 or 0; a record that isn't plain has no values
+ * kinds           [rows]: NOT_PLAIN, PLAIN or WITH_OTHERS; a record that isn't plain has no values
  */
 void plain_json_read(const uint8_t *data, const int32_t *offsets, int64_t rows, const uint8_t *names,
                      const int32_t *name_ends, const int32_t *name_slots, int32_t count, int32_t texts, int32_t integers,
-                     int32_t slots, int32_t *begins, int32_t *lengths, double *numbers, int64_t *sizes, uint8_t *is_plain) {
+                     int32_t slots, int32_t *begins, int32_t *lengths, double *numbers, int64_t *sizes, uint8_t *kinds) {
     const Fields fields = {names, name_ends, name_slots, count, texts, integers, slots};
     int32_t order[MOST_SLOTS] = {0}, row_begins[MOST_SLOTS] = {0}, row_lengths[MOST_SLOTS];
     double row_numbers[MOST_SLOTS] = {0};
@@ -190,9 +195,9 @@ void plain_json_read(const uint8_t *data, const int32_t *offsets, int64_t rows, 
     for (int64_t row = 0; row < rows; row++) {
         const Cursor record = {data + offsets[row], data + offsets[row + 1]};
         for (int32_t slot = 0; slot < slots; slot++) row_lengths[slot] = -1;
-        is_plain[row] = (uint8_t)read_record(record, data, &fields, order, row_begins, row_lengths, row_numbers);
+        kinds[row] = (uint8_t)read_record(record, data, &fields, order, row_begins, row_lengths, row_numbers);
         for (int32_t slot = 0; slot < slots; slot++) {
-            const int32_t length = is_plain[row] ? row_lengths[slot] : -1;
+            const int32_t length = kinds[row] != NOT_PLAIN ? row_lengths[slot] : -1;
             lengths[slot * rows + row] = length;
             if (slot >= texts) {
                 numbers[(slot - texts) * rows + row] = row_numbers[slot - texts];

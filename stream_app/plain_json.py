@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 _FOLDER: Final = Path(__file__).parent
 _MOST_SLOTS: Final = 32
+_NOT_PLAIN, _WITH_OTHERS = 0, 2
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,13 @@ class Plain:
     Attributes:
         columns: a column a field, as long as the batch; null where the field is absent or null and where a record is
             not plain.
-        is_plain: whether a record's columns hold all that it says. One that isn't plain may be sound or not.
+        is_plain: whether a record's columns hold all that is wanted of it. One that isn't plain may be sound or not.
+        has_others: whether it is plain and has other fields.
     """
 
     columns: dict[str, pa.Array]
     is_plain: NDArray[np.bool_]
+    has_others: NDArray[np.bool_]
 
 
 class PlainJson:
@@ -74,11 +77,11 @@ class PlainJson:
             nothing = {name: pa.nulls(rows, pa.string()) for name in self._text}
             for name in self._numbers:
                 nothing[name] = pa.nulls(rows, pa.int32() if name in self._integers else pa.float64())
-            return Plain(nothing, np.zeros(rows, np.bool_))
+            return Plain(nothing, np.zeros(rows, np.bool_), np.zeros(rows, np.bool_))
         offsets = ctypes.c_void_p(offset_bytes.address + 4 * value.offset)
         begins, lengths = np.empty((texts, rows), np.int32), np.empty((slots, rows), np.int32)
         numbers, sizes = np.empty((len(self._numbers), rows)), np.empty(texts, np.int64)
-        is_plain = np.empty(rows, np.bool_)
+        kinds = np.empty(rows, np.uint8)
         self._read(
             _at(data),
             offsets,
@@ -88,7 +91,7 @@ class PlainJson:
             texts,
             slots - len(self._integers),
             slots,
-            *(_at(each) for each in (begins, lengths, numbers, sizes, is_plain)),
+            *(_at(each) for each in (begins, lengths, numbers, sizes, kinds)),
         )
         columns: dict[str, pa.Array] = {}
         for slot, name in enumerate(self._text):
@@ -102,7 +105,7 @@ class PlainJson:
             nulls = self._gather(None, None, _at(lengths[texts + place]), ctypes.c_int64(rows), _at(valid), None, None)
             column = pa.Array.from_buffers(pa.float64(), rows, [valid, pa.py_buffer(numbers[place])], nulls)
             columns[name] = column.cast(pa.int32()) if name in self._integers else column
-        return Plain(columns, is_plain)
+        return Plain(columns, kinds != _NOT_PLAIN, kinds == _WITH_OTHERS)
 
 
 def compiled() -> ctypes.CDLL | None:

@@ -40,10 +40,11 @@ from stream_app.formats import (
     plain_json,
 )
 from stream_app.rules import CODE, RuleSet
+from stream_app.unknown_fields import Unknown, UnknownFields
 
 _SQL: Final = {
     name: files("stream_app").joinpath(f"{name}.sql").read_text(encoding="utf-8")
-    for name in ("parse_json", "parse_avro", "types", "process", "faults")
+    for name in ("parse_json", "parse_avro", "types", "process", "faults", "unknown")
 }
 
 BUILT_IN: Final = "builtin-" + hashlib.sha256("".join(_SQL.values()).encode()).hexdigest()[:12]
@@ -78,6 +79,7 @@ class Processor:
         titles: pa.Table,
         countries: pa.Table,
         rules: RuleSet | None = None,
+        unknown_fields: UnknownFields = "discard",
         *,
         compiled: bool = True,
     ) -> None:
@@ -87,8 +89,10 @@ class Processor:
             titles: schema `stream_app.catalogue.TITLES`, unique `title_id`.
             countries: columns `code` (unique) and `region`.
             rules: the lake's own; None for none.
+            unknown_fields: what the lake does with fields of JSON records that playlake does not know.
             compiled: use the compiled reader of plain JSON, where there is one; the rows are the same without it.
         """
+        self._unknown_fields = unknown_fields
         self._rules = rules or RuleSet()
         self._rule_set = "+".join(filter(None, (BUILT_IN, self._rules.label)))
         self._con = duckdb.connect()
@@ -98,10 +102,10 @@ class Processor:
         self.use_titles(titles)
         self._plain_json = plain_json() if compiled else None
         self._json, self._avro = (
-            {end: _Statement(feed, f"{name}_{end}", _SQL[f"parse_{name}"] + _SQL[end]) for end in ("types", "faults")}
-            for name, feed in (
-                ("json", _Feed(self._con, "json_batch", JSON_BATCH)),
-                ("avro", _Feed(self._con, "avro_batch", AVRO_BATCH)),
+            {end: _Statement(feed, f"{name}_{end}", _SQL[f"parse_{name}"] + _SQL[end]) for end in ends}
+            for name, feed, ends in (
+                ("json", _Feed(self._con, "json_batch", JSON_BATCH), ("types", "faults", "unknown")),
+                ("avro", _Feed(self._con, "avro_batch", AVRO_BATCH), ("types", "faults")),
             )
         )
         # Text that no rule empties comes out as it went in: it need not go through DuckDB.
@@ -132,7 +136,7 @@ class Processor:
         value = records["value"].combine_chunks()
         records = records.set_column(records.schema.get_field_index("value"), "value", value)
         ids = schema_ids(value)
-        typed, rows = self._typed(records, ids, schemas)
+        typed, rows, is_suspect = self._typed(records, ids, schemas)
         told = self._judge(typed)
         is_meant, is_valid = rows != _PLACEHOLDER, told["is_valid"].to_numpy()
         broken = np.zeros(records.num_rows, np.uint64)
@@ -141,31 +145,45 @@ class Processor:
         judged = pa.table(
             {**{name: told[name] for name in told.column_names}, **{name: typed[name] for name in self._kept}}
         )
+        unknown = self._find_unknown(records, rows[is_meant & is_valid & is_suspect])
+        if self._unknown_fields == "quarantine":
+            is_valid = is_valid & ~np.isin(rows, unknown.rows)
         places = _by_date(told["event_date"], is_meant & is_valid, rows)
-        silver = self._enriched(_take(judged, places), _take(records.select(_FROM_RECORD), rows[places]))
+        of_records = _take(records.select(_FROM_RECORD), rows[places])
+        silver = self._enriched(_take(judged, places), of_records, unknown.rescued(rows[places]))
         silver = _with_payloads(silver, records, rows[places], ids, schemas)
         bad = np.sort(rows[is_meant & ~is_valid])
         if not len(bad):
             return Processed(silver, QUARANTINE.empty_table(), counts)
         refused = _take(records, bad)
         faults = self._with_rules(self._parsed("faults", refused, ids[bad], schemas), broken[bad])
+        if self._unknown_fields == "quarantine":
+            faults = unknown.added_to(faults, bad)
         return Processed(silver, _quarantine(refused, faults, self._rule_set), counts)
 
-    def _typed(self, records: pa.Table, ids: NDArray[np.int64], schemas: Schemas) -> tuple[pa.Table, NDArray[np.int64]]:
-        """Return the records' fields as schema `TYPED_BATCH`, and of which record each row is, or `_PLACEHOLDER`."""
+    def _typed(
+        self, records: pa.Table, ids: NDArray[np.int64], schemas: Schemas
+    ) -> tuple[pa.Table, NDArray[np.int64], NDArray[np.bool_]]:
+        """Return the records' fields as schema `TYPED_BATCH`.
+
+        With it, of each row: which record it is of, or `_PLACEHOLDER`; whether that may have fields that are unknown.
+        """
         parts: list[pa.Table] = []
         numbers: list[NDArray[np.int64]] = []
+        suspects: list[NDArray[np.bool_]] = []
         rest = np.arange(records.num_rows)
         if self._plain_json is not None and (ids == NOT_AVRO).any():
             plain = self._plain_json(records["value"].chunk(0))
             parts.append(plain_fields(records, plain))
             numbers.append(np.where(plain.is_plain, rest, _PLACEHOLDER))
+            suspects.append(plain.has_others)
             rest = np.flatnonzero(~plain.is_plain)
         if len(rest) or not parts:
             parts.append(
                 self._parsed("types", _take(records, rest), ids[rest], schemas).select(FIELDS.names).cast(FIELDS)
             )
             numbers.append(rest)
+            suspects.append(ids[rest] == NOT_AVRO)
         fields, rows = pa.concat_tables(parts), np.concatenate(numbers)
         found = {
             "title_row": self._title_rows(fields["title_id"]),
@@ -173,13 +191,21 @@ class Processor:
             "row_number": np.arange(len(rows)),
         }
         columns = {name: fields[name] for name in fields.column_names if name != "row_number"}
-        return pa.table({**columns, **found}).select(TYPED_BATCH.names).cast(TYPED_BATCH), rows
+        typed = pa.table({**columns, **found}).select(TYPED_BATCH.names).cast(TYPED_BATCH)
+        return typed, rows, np.concatenate(suspects)
 
-    def _enriched(self, judged: pa.Table, of_records: pa.Table) -> pa.Table:
-        """Return schema `SILVER` of judged rows and what their records say themselves."""
+    def _find_unknown(self, records: pa.Table, suspects: NDArray[np.int64]) -> Unknown:
+        """Return the unknown fields of these records where the lake wants to know of them."""
+        if self._unknown_fields == "discard" or not len(suspects):
+            return Unknown.nothing()
+        suspects = np.sort(suspects)
+        return Unknown.of(suspects, self._json["unknown"](json_batch(_take(records, suspects))))
+
+    def _enriched(self, judged: pa.Table, of_records: pa.Table, rescued: pa.Array) -> pa.Table:
+        """Return schema `SILVER` of judged rows, what their records say themselves and their unknown fields."""
         columns = {name: judged[name] for name in judged.column_names}
         columns |= {name: of_records[name] for name in of_records.column_names}
-        columns |= self._titles(columns["title_row"]) | self._regions(columns["country_row"])
+        columns |= self._titles(columns["title_row"]) | self._regions(columns["country_row"]) | {"rescued": rescued}
         return pa.table([columns[name] for name in SILVER.names], SILVER.names)
 
     def _parsed(self, end: str, records: pa.Table, ids: NDArray[np.int64], schemas: Schemas) -> pa.Table:

@@ -11,14 +11,22 @@ from sink.pseudonyms import Pseudonyms
 from stream_app.formats import Schemas
 from stream_app.process import Processed, Processor
 from stream_app.rules import RuleSet
+from stream_app.unknown_fields import UnknownFields
 
 
 class PseudonymousProcessor(Processor):
     """A processor whose silver rows hold pseudonyms. Rules still see ids; quarantine keeps bytes as they came."""
 
-    def __init__(self, titles: pa.Table, countries: pa.Table, rules: RuleSet | None, pseudonyms: Pseudonyms) -> None:
+    def __init__(
+        self,
+        titles: pa.Table,
+        countries: pa.Table,
+        rules: RuleSet | None,
+        pseudonyms: Pseudonyms,
+        unknown_fields: UnknownFields,
+    ) -> None:
         """Load reference data as `Processor` does."""
-        super().__init__(titles, countries, rules)
+        super().__init__(titles, countries, rules, unknown_fields)
         self._pseudonyms = pseudonyms
 
     def __call__(self, records: pa.Table, schemas: Schemas = MappingProxyType({})) -> Processed:
@@ -28,9 +36,13 @@ class PseudonymousProcessor(Processor):
 
 
 def make_processor(
-    titles: pa.Table, countries: pa.Table, rules: RuleSet | None, pseudonyms: Pseudonyms | None
+    titles: pa.Table,
+    countries: pa.Table,
+    rules: RuleSet | None,
+    pseudonyms: Pseudonyms | None,
+    unknown_fields: UnknownFields,
 ) -> Processor:
     """Return a processor, with pseudonyms where there is a key; without one it is the plain one and costs nothing."""
     if pseudonyms is None:
-        return Processor(titles, countries, rules)
-    return PseudonymousProcessor(titles, countries, rules, pseudonyms)
+        return Processor(titles, countries, rules, unknown_fields)
+    return PseudonymousProcessor(titles, countries, rules, pseudonyms, unknown_fields)

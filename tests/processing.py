@@ -8,6 +8,7 @@ import pyarrow as pa
 from stream_app.catalogue import TITLES
 from stream_app.process import Processor
 from stream_app.rules import RuleSet
+from stream_app.unknown_fields import UnknownFields
 
 FILM = {
     "title_id": "s1",
@@ -24,11 +25,14 @@ SERIES = {**FILM, "title_id": "s2", "title": "Night Ferry", "content_type": "TV 
 
 
 @functools.cache
-def processor(rules: RuleSet | None = None, compiled: bool = True) -> Processor:
+def processor(
+    rules: RuleSet | None = None, unknown_fields: UnknownFields = "discard", *, compiled: bool = True
+) -> Processor:
     return Processor(
         pa.Table.from_pylist([FILM, SERIES], schema=TITLES),
         pa.table({"code": ["DE", "BR"], "region": ["Europe", "Latin America"]}),
         rules,
+        unknown_fields=unknown_fields,
         compiled=compiled,
     )
 

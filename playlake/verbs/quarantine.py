@@ -191,25 +191,28 @@ def _replay(settings: Settings) -> int:
     from playlake.replay import replay
     from sink.faults import VARIABLE, fault_point
     from sink.lake import Lake
+    from sink.policies import unknown_fields
     from sink.pseudonyms import require_key
     from stream_app.catalogue import known_countries, read_titles, shipped_catalogue
     from stream_app.known_schemas import KnownSchemas
     from stream_app.pseudonymous import make_processor
     from stream_app.rules import read_rules, shipped_rules
+    from stream_app.unknown_fields import known_policy
 
     rules = read_rules(settings.rules) if settings.rules is not None else shipped_rules()
     titles = read_titles(settings.catalogue or shipped_catalogue())
     pseudonyms = read_key(settings.pseudonym_key_file)
-    require_key(Lake.at(settings.lake), pseudonyms)
+    lake = Lake.at(settings.lake)
+    require_key(lake, pseudonyms)
     with ExitStack() as stack:
         registry = None
         if settings.schema_registry:
             registry = stack.enter_context(closing(open_registry(settings.schema_registry, settings.registry_option)))
         known = KnownSchemas(registry)
-        processor = stack.enter_context(closing(make_processor(titles, known_countries(), rules, pseudonyms)))
-
+        policy = known_policy(unknown_fields(lake.table("silver")))
+        processor = make_processor(titles, known_countries(), rules, pseudonyms, policy)
+        stack.enter_context(closing(processor))
         step = fault_point(os.environ.get(VARIABLE)) or (lambda name: None)
-        lake = Lake.at(settings.lake)
 
         def judge(records: pa.Table) -> Processed:
             return processor(records, known.used_in(records))

@@ -68,6 +68,15 @@ class Settings(VerbSettings):
     accept_over_budget: bool = Field(
         False, description="go on where more records of a flush are bad than the rules' budgets allow"
     )
+    unknown_fields: Literal["discard", "rescue", "quarantine"] | None = Field(
+        None,
+        description="JSON fields that playlake does not know: drop them (default), keep them in silver.rescued, or "
+        "refuse the record; kept with the lake, for all its workers",
+    )
+    change_unknown_fields: bool = Field(
+        False,
+        description="set --unknown-fields where the lake's workers do something else; they take it up when started",
+    )
     group: str = Field("playlake", description="consumer group")
     flush_bytes: Size = Field(32 << 20, description="flush at once when this much is buffered; default: 32MiB")
     max_in_flight_bytes: Size = Field(
@@ -100,6 +109,8 @@ class Settings(VerbSettings):
             raise ValueError(f"--worker {self.worker!r} is no share: write 1/4 to 4/4 for four workers")
         if self.format == "avro" and self.schema_registry is None:
             raise ValueError("--format avro needs --schema-registry URL, a folder of schemas, or mock://")
+        if self.change_unknown_fields and self.unknown_fields is None:
+            raise ValueError("--change-unknown-fields needs --unknown-fields")
         return self
 
 
@@ -149,6 +160,8 @@ def run(settings: Settings) -> int:
                 registry=registry,
                 rules=rules,
                 pseudonyms=pseudonyms,
+                unknown_fields=settings.unknown_fields,
+                change_unknown_fields=settings.change_unknown_fields,
                 accept_over_budget=settings.accept_over_budget,
                 until_caught_up=settings.until_caught_up,
                 accept_new_topic=settings.accept_new_topic,

@@ -39,6 +39,7 @@ def test_a_valid_event_is_typed_and_enriched():
         "audio_language": None,
         "bitrate_kbps": None,
         "ab_bucket": None,
+        "rescued": None,
         "title": "The Long Tide",
         "content_type": "Movie",
         "genres": ["Dramas", "Thrillers"],

@@ -186,3 +186,20 @@ def test_a_lone_event_is_in_silver_within_seconds(
         ledger.send([event_bytes(number)])
         worker.until(lambda: rows_in(lake) == len(ledger), "it is in silver", 5)
     assert 0 == worker.stop()
+
+
+def test_workers_do_with_unknown_fields_what_the_first_was_told(
+    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path
+) -> None:
+    ledger = Ledger(broker, topic())
+    ledger.send([event_bytes(0), event_bytes(1, drm="widevine")])
+    workers.catch_up(ledger.topic, lake, "--unknown-fields", "rescue")
+    ledger.send([event_bytes(2, drm="fairplay")])
+    other = workers.start(ledger.topic, lake, "--until-caught-up", "--unknown-fields", "quarantine")
+    assert 2 == other.exit_code()
+    assert "do rescue with them; leave the flag out" in other.log
+    workers.catch_up(ledger.topic, lake)
+    rescued = table_rows(lake, "silver", ["kafka_offset", "rescued"]).to_pylist()
+    expected = {0: None, 1: [("drm", "widevine")], 2: [("drm", "fairplay")]}
+    assert expected == {row["kafka_offset"]: row["rescued"] for row in rescued}
+    ledger.agrees_with(lake)

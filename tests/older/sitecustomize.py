@@ -10,6 +10,6 @@ import pyarrow as pa
 import schemas.tables as tables
 from schemas.event import LATER_NUMBER_FIELDS, LATER_TEXT_FIELDS
 
-_LATER = (*LATER_TEXT_FIELDS, *LATER_NUMBER_FIELDS)
+_LATER = (*LATER_TEXT_FIELDS, *LATER_NUMBER_FIELDS, "rescued")
 tables.SILVER = pa.schema(field for field in tables.SILVER if field.name not in _LATER)
 tables.TABLES = {**tables.TABLES, "silver": dataclasses.replace(tables.TABLES["silver"], schema=tables.SILVER)}

@@ -17,8 +17,8 @@ int main(void) {
         int32_t begins[2], lengths[3];
         double numbers[1];
         int64_t sizes[2];
-        uint8_t is_plain;
-        plain_json_read(data, offsets, 1, names, name_ends, name_slots, 4, 2, 3, 3, begins, lengths, numbers, sizes, &is_plain);
+        uint8_t kind;
+        plain_json_read(data, offsets, 1, names, name_ends, name_slots, 4, 2, 3, 3, begins, lengths, numbers, sizes, &kind);
         for (int slot = 0; slot < 2; slot++) {
             uint8_t valid, *text = malloc((size_t)sizes[slot]);
             int32_t ends[2];
@@ -26,7 +26,7 @@ int main(void) {
             if (ends[1] != sizes[slot]) return 3;
             free(text);
         }
-        plain += is_plain;
+        plain += kind != 0;
         free(data);
     }
     printf("%ld\n", plain);

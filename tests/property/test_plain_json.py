@@ -77,7 +77,7 @@ changed = st.tuples(objects(), st.integers(0, 299), st.binary(min_size=1, max_si
 @unhurried
 @given(st.lists(objects() | cut | changed | st.none() | st.binary(max_size=8), max_size=12))
 def test_the_same_rows_with_it_and_without(batch):
-    with_it, without = (processor(compiled=is_used)(records(batch)) for is_used in (True, False))
+    with_it, without = (processor(None, "rescue", compiled=is_used)(records(batch)) for is_used in (True, False))
     assert without.silver.to_pylist() == with_it.silver.to_pylist()
     assert without.quarantine.to_pylist() == with_it.quarantine.to_pylist()
     assert without.silver.schema == with_it.silver.schema
