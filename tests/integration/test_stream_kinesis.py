@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+import struct
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +61,16 @@ def test_packed_and_plain_records_are_rows_alike_and_verify_says_so(
     assert "The promise holds" in done.stdout
     client.put_record(StreamName=name, PartitionKey="u5", Data=event_bytes(5))
     assert 1 == workers.catch_up(name, lake).report["bronze"], "reading on after a packed record"
+
+
+def test_kinesalite_outlives_a_client_killed_within_a_request(kinesis: Kinesalite) -> None:
+    stream = kinesis.create("outlives")
+    with socket.create_connection(kinesis.address) as killed:
+        killed.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 100\r\n\r\nhalf")
+        time.sleep(0.2)  # until it is read
+        killed.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    time.sleep(0.2)
+    kinesis.wait_until_active(stream)
 
 
 def test_an_idle_shard_is_noted_to_be_read(kinesis: Kinesalite, tmp_path: Path) -> None:

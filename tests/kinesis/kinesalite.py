@@ -22,6 +22,7 @@ VERSION = "3.3.3"
 REGION = "us-east-1"
 _NPM_TIMEOUT_S = 300
 _GUARD = Path(broker.__file__).parent / "guard.py"
+_ABORTED_REQUESTS = Path(__file__).parent / "aborted_requests.js"
 
 
 class NoKinesis(Exception):
@@ -63,7 +64,8 @@ class Kinesalite:
         self._folder = Path(tempfile.mkdtemp(prefix="playlake-kinesis-"))
         log_path = self._folder / "kinesalite.log"
         quick = [f"--{what}StreamMs" for what in ("create", "delete", "update")]
-        command = ["node", str(script), "--port", str(self._port), "--shardLimit", "1000"]
+        command = ["node", "--require", str(_ABORTED_REQUESTS), str(script)]
+        command += ["--port", str(self._port), "--shardLimit", "1000"]
         command += [word for flag in quick for word in (flag, "20")]
         with log_path.open("ab") as log:
             self._process = subprocess.Popen(
@@ -82,6 +84,11 @@ class Kinesalite:
             aws_access_key_id="key",
             aws_secret_access_key="secret",  # noqa: S106  # it takes any
         )
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port."""
+        return "127.0.0.1", self._port
 
     @property
     def env(self) -> dict[str, str]:
@@ -128,7 +135,7 @@ class Kinesalite:
 
     def _listens(self) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", self._port), timeout=1):
+            with socket.create_connection(self.address, timeout=1):
                 return True
         except OSError:
             return False
