@@ -14,7 +14,8 @@ from schemas.avro_columns import AvroDecoder
 from schemas.event import EVENT_FIELD_ALIASES, LATER_NUMBER_FIELDS, NUMBER_FIELDS, TEXT_FIELDS
 from schemas.tables import RECORDS
 from schemas.wire import NO_ID
-from stream_app.plain_json import Plain, PlainJson, compiled
+from stream_app.compiled import load
+from stream_app.plain_json import Plain, PlainJson
 
 Schemas = Mapping[int, AvroDecoder | str]
 """What is known of schema ids: how to decode their datums, or why that can't be done."""
@@ -55,7 +56,7 @@ TYPED_BATCH: Final = pa.schema([*FIELDS, pa.field("title_row", pa.int32()), pa.f
 
 def plain_json() -> PlainJson | None:
     """Return the compiled reader of plain JSON records; None where the package was built without a compiler."""
-    if (library := compiled()) is None:
+    if (library := load("plain_json")) is None:
         return None
     return PlainJson(library, EVENT_TEXT, _JUDGED_NUMBERS, LATER_NUMBER_FIELDS, EVENT_FIELD_ALIASES)
 

@@ -7,17 +7,16 @@ the process step.
 from __future__ import annotations
 
 import ctypes
-import sysconfig
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-_FOLDER: Final = Path(__file__).parent
+from stream_app.compiled import address
+
 _MOST_SLOTS: Final = 32
 _NOT_PLAIN, _WITH_OTHERS = 0, 2
 
@@ -83,39 +82,28 @@ class PlainJson:
         numbers, sizes = np.empty((len(self._numbers), rows)), np.empty(texts, np.int64)
         kinds = np.empty(rows, np.uint8)
         self._read(
-            _at(data),
+            address(data),
             offsets,
             ctypes.c_int64(rows),
-            *(_at(each) for each in (self._names, self._name_ends, self._name_slots)),
+            *(address(each) for each in (self._names, self._name_ends, self._name_slots)),
             len(self._name_ends),
             texts,
             slots - len(self._integers),
             slots,
-            *(_at(each) for each in (begins, lengths, numbers, sizes, kinds)),
+            *(address(each) for each in (begins, lengths, numbers, sizes, kinds)),
         )
         columns: dict[str, pa.Array] = {}
         for slot, name in enumerate(self._text):
             valid, ends = pa.allocate_buffer((rows + 7) // 8), pa.allocate_buffer(4 * (rows + 1))
             text = pa.allocate_buffer(int(sizes[slot]))
-            where = (_at(data), _at(begins[slot]), _at(lengths[slot]), ctypes.c_int64(rows))
-            nulls = self._gather(*where, _at(valid), _at(ends), _at(text))
+            where = (address(data), address(begins[slot]), address(lengths[slot]), ctypes.c_int64(rows))
+            nulls = self._gather(*where, address(valid), address(ends), address(text))
             columns[name] = pa.Array.from_buffers(pa.string(), rows, [valid, ends, text], nulls)
         for place, name in enumerate(self._numbers):
             valid = pa.allocate_buffer((rows + 7) // 8)
-            nulls = self._gather(None, None, _at(lengths[texts + place]), ctypes.c_int64(rows), _at(valid), None, None)
+            nulls = self._gather(
+                None, None, address(lengths[texts + place]), ctypes.c_int64(rows), address(valid), None, None
+            )
             column = pa.Array.from_buffers(pa.float64(), rows, [valid, pa.py_buffer(numbers[place])], nulls)
             columns[name] = column.cast(pa.int32()) if name in self._integers else column
         return Plain(columns, kinds != _NOT_PLAIN, kinds == _WITH_OTHERS)
-
-
-def compiled() -> ctypes.CDLL | None:
-    """Return the compiled half; None where the package was built without a compiler."""
-    path = _FOLDER / f"libplain_json{sysconfig.get_config_var('SHLIB_SUFFIX') or '.so'}"
-    try:
-        return ctypes.CDLL(str(path))
-    except OSError:
-        return None
-
-
-def _at(memory: Any) -> ctypes.c_void_p:
-    return ctypes.c_void_p(memory.ctypes.data if isinstance(memory, np.ndarray) else memory.address)

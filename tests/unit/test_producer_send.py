@@ -7,7 +7,6 @@ import time
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from playlake.cli import main
 from producer import KafkaSink, LineSink, Scenario, blocks, ensure_topic, send
@@ -113,15 +112,6 @@ def test_line_sink_writes_a_value_a_line():
     stream = io.BytesIO()
     send(of(25), LineSink(stream))
     assert [value for block in of(25) for value in block.values] == stream.getvalue().splitlines()
-
-
-@pytest.fixture
-def built_in_broker():
-    """librdkafka's broker, in this process; its address."""
-    admin = AdminClient({"test.mock.num.brokers": 1, "bootstrap.servers": "replaced"})
-    broker = next(iter(admin.list_topics(timeout=10).brokers.values()))
-    yield f"{broker.host}:{broker.port}"
-    del admin
 
 
 def test_kafka_gets_every_record_a_user_in_one_kafka_partition_and_in_order(built_in_broker):
