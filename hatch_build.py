@@ -12,7 +12,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCES = ("stream_app/plain_json.c", "stream_app/kafka_records.c")
+SOURCES = ("stream_app/plain_json.c", "stream_app/plain_avro.c", "stream_app/kafka_records.c")
 LIBRARIES = ("-ldl",)
 FLAGS = ("-O3", "-std=c11", "-shared", "-fPIC")
 
