@@ -54,6 +54,7 @@ def reading(address: str, offset: int = 0, *, compiled: bool = True) -> Iterator
         "group.id": "reads",
         "enable.partition.eof": True,
         "auto.offset.reset": "error",
+        "log_level": 0,
     }
     client, source = make_client(options, TOPIC, "id", compiled=compiled)
     for number in range(PARTITIONS):
