@@ -136,7 +136,12 @@ def read_sizes(lake: Lake) -> Sizes:
 def read_progress(lake: Lake, client_options: Mapping[str, Any] | None = None) -> Progress:
     """Read how far the lake is, which takes less than `read_status`: the log of silver, and without a broker no other.
 
-    Args and errors: as `read_status`.
+    Args:
+        lake: where.
+        client_options: as `read_status`.
+
+    Raises:
+        LakeNotFound, IncompatibleLake, StoreUnavailable, BrokerUnavailable: as `read_status`.
     """
     silver = lake.table("silver")
     newest = _max(_file_statistics(silver), "max.broker_timestamp")
@@ -241,7 +246,7 @@ def _gold_names(lake: Lake) -> list[str]:
 def _reasons(lake: Lake, quarantine: DeltaTable) -> tuple[tuple[str, int], ...]:
     con = connect(lake)
     try:
-        create_view(con, "quarantine", quarantine)
+        create_view(con, "quarantine", quarantine, columns=("reasons",))
         return tuple(con.execute(_sql("reasons")).fetchall())
     except (duckdb.IOException, OSError) as error:
         raise store_trouble(lake.path("quarantine"), error) from error
