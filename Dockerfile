@@ -11,7 +11,7 @@ ENV UV_PROJECT_ENVIRONMENT=/opt/playlake \
     UV_NATIVE_TLS=true \
     UV_LINK_MODE=copy \
     UV_COMPILE_BYTECODE=1
-# a C compiler for the reader of plain JSON (hatch_build.py), in this stage alone
+# a C compiler for the compiled parts (hatch_build.py), in this stage alone
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends gcc libc6-dev \
  && rm -rf /var/lib/apt/lists/* \

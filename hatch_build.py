@@ -12,7 +12,8 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-SOURCES = ("stream_app/plain_json.c",)
+SOURCES = ("stream_app/plain_json.c", "stream_app/plain_avro.c", "stream_app/kafka_records.c")
+LIBRARIES = ("-ldl",)
 FLAGS = ("-O3", "-std=c11", "-shared", "-fPIC")
 
 
@@ -23,15 +24,15 @@ class CompiledParts(BuildHookInterface[Any]):
         """Compile, or say why not."""
         compiler = shlex.split(os.environ.get("CC", "cc"))
         if not compiler or shutil.which(compiler[0]) is None:
-            self.app.display_warning("no C compiler (CC names one): JSON will be read by SQL, slower")
+            self.app.display_warning("no C compiler (CC names one): playlake will be slower, by half")
             return
         suffix = sysconfig.get_config_var("SHLIB_SUFFIX") or ".so"
         for source in SOURCES:
             library = Path(source).with_name(f"lib{Path(source).stem}{suffix}")
-            command = [*compiler, *FLAGS, "-o", str(library), source]
+            command = [*compiler, *FLAGS, "-o", str(library), source, *LIBRARIES]
             done = subprocess.run(command, cwd=self.root, capture_output=True, text=True)  # noqa: S603  # our own words
             if done.returncode != 0:
-                self.app.display_warning(f"{' '.join(command)} failed, JSON will be read by SQL:\n{done.stderr}")
+                self.app.display_warning(f"{' '.join(command)} failed, playlake will be slower:\n{done.stderr}")
                 return
             build_data["artifacts"].append(str(library))
         build_data["pure_python"] = False

@@ -59,7 +59,12 @@ class Decoded:
 
 
 class AvroDecoder:
-    """Decodes framed records of one writer's schema."""
+    """Decodes framed records of one writer's schema.
+
+    Attributes:
+        fields: of the schema, in their order, named types written out.
+        per_second: for each of `NUMBER_FIELDS` in there, by what its values are divided to be seconds, or 1.
+    """
 
     def __init__(self, schema: str) -> None:
         """Take an Avro schema (1.11 specification) as text.
@@ -69,9 +74,9 @@ class AvroDecoder:
         """
         self._parsed = parse(schema)
         expanded: Any = fastavro.schema.expand_schema(self._parsed)
-        self._fields = expanded["fields"]
-        self._is_flat = all(_is_flat(field["type"]) for field in self._fields)
-        self._per_second = {
+        self.fields = expanded["fields"]
+        self._is_flat = all(_is_flat(field["type"]) for field in self.fields)
+        self.per_second = {
             field["name"]: _per_second(field["type"])
             for field in json.loads(schema)["fields"]
             if field["name"] in NUMBER_FIELDS
@@ -89,10 +94,10 @@ class AvroDecoder:
     def _by_column(self, value: pa.BinaryArray) -> Decoded:
         reader = _Reader(value)
         columns = {name: _Column(len(value), name in TEXT_FIELDS) for name in (*TEXT_FIELDS, *NUMBER_FIELDS)}
-        for field in self._fields:
+        for field in self.fields:
             reader.read(field["type"], reader.every_row, columns.get(field["name"]))
         is_sound = reader.is_sound & (reader.at == reader.end)
-        for name, per_second in self._per_second.items():
+        for name, per_second in self.per_second.items():
             columns[name].numbers /= per_second
         arrays: dict[str, pa.Array] = {}
         for name, column in columns.items():
@@ -114,7 +119,7 @@ class AvroDecoder:
                 ]
                 arrays[name] = pa.array(texts, pa.string_view())
             else:
-                per_second = self._per_second.get(name, 1.0)
+                per_second = self.per_second.get(name, 1.0)
                 arrays[name] = pa.array(
                     [
                         each / per_second if kind in (_DOUBLE, _BIGINT) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Mapping
 from typing import Final
 
@@ -13,8 +14,11 @@ from numpy.typing import NDArray
 from schemas.avro_columns import AvroDecoder
 from schemas.event import EVENT_FIELD_ALIASES, LATER_NUMBER_FIELDS, NUMBER_FIELDS, TEXT_FIELDS
 from schemas.tables import RECORDS
-from schemas.wire import NO_ID
-from stream_app.plain_json import Plain, PlainJson, compiled
+from schemas.wire import NO_ID, NOT_AVRO
+from stream_app.compiled import load
+from stream_app.plain import Plain, Slots
+from stream_app.plain_avro import PlainAvro
+from stream_app.plain_json import PlainJson
 
 Schemas = Mapping[int, AvroDecoder | str]
 """What is known of schema ids: how to decode their datums, or why that can't be done."""
@@ -53,16 +57,35 @@ FIELDS: Final = pa.schema(
 TYPED_BATCH: Final = pa.schema([*FIELDS, pa.field("title_row", pa.int32()), pa.field("country_row", pa.int32())])
 
 
-def plain_json() -> PlainJson | None:
-    """Return the compiled reader of plain JSON records; None where the package was built without a compiler."""
-    if (library := compiled()) is None:
-        return None
-    return PlainJson(library, EVENT_TEXT, _JUDGED_NUMBERS, LATER_NUMBER_FIELDS, EVENT_FIELD_ALIASES)
+class PlainReaders:
+    """The compiled readers of plain records, all with one set of slots. Not for use from two threads at once."""
+
+    def __init__(self, json_library: ctypes.CDLL, avro_library: ctypes.CDLL) -> None:
+        self._avro_library = avro_library
+        self._slots = Slots(json_library, EVENT_TEXT, _JUDGED_NUMBERS, LATER_NUMBER_FIELDS)
+        self._json = PlainJson(json_library, self._slots, EVENT_FIELD_ALIASES)
+        self._avro: dict[AvroDecoder, PlainAvro | None] = {}
+
+    @classmethod
+    def compiled(cls) -> PlainReaders | None:
+        """Return them; None where the package was built without a compiler."""
+        json_library, avro_library = load("plain_json"), load("plain_avro")
+        return None if json_library is None or avro_library is None else cls(json_library, avro_library)
+
+    def of(self, schema_id: int, schemas: Schemas) -> PlainJson | PlainAvro | None:
+        """Return the reader of records with this id; None where all of them take the way of SQL."""
+        if schema_id == NOT_AVRO:
+            return self._json
+        if not isinstance(decoder := schemas.get(schema_id), AvroDecoder):
+            return None
+        if decoder not in self._avro:
+            self._avro[decoder] = PlainAvro.of(self._avro_library, self._slots, EVENT_FIELD_ALIASES, decoder)
+        return self._avro[decoder]
 
 
-def plain_fields(records: pa.Table, plain: Plain) -> pa.Table:
+def plain_fields(records: pa.Table, plain: Plain, *, is_avro: bool) -> pa.Table:
     """Return plain records of a batch (schema `RECORDS`, values in one chunk) as schema `FIELDS`, others as nulls."""
-    text = _as_text(records["value"].chunk(0), plain.is_plain)
+    text = pa.nulls(records.num_rows, pa.string()) if is_avro else _as_text(records["value"].chunk(0), plain.is_plain)
     columns = {"row_number": np.arange(len(text)), **_times(records), "text": text, **plain.columns}
     columns["odd"] = pa.nulls(len(text), FIELDS.field("odd").type)
     columns["texts_are_texts"] = plain.is_plain

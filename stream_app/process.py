@@ -33,11 +33,11 @@ from stream_app.formats import (
     FIELDS,
     JSON_BATCH,
     TYPED_BATCH,
+    PlainReaders,
     Schemas,
     avro_batch,
     json_batch,
     plain_fields,
-    plain_json,
 )
 from stream_app.rules import CODE, RuleSet
 from stream_app.unknown_fields import Unknown, UnknownFields
@@ -100,7 +100,7 @@ class Processor:
         self._con.execute("set TimeZone = 'UTC'")
         self._country_rows, self._regions = _Keys(countries["code"]), _Lookup(countries.select(["region"]))
         self.use_titles(titles)
-        self._plain_json = plain_json() if compiled else None
+        self._plain = PlainReaders.compiled() if compiled else None
         self._json, self._avro = (
             {end: _Statement(feed, f"{name}_{end}", _SQL[f"parse_{name}"] + _SQL[end]) for end in ends}
             for name, feed, ends in (
@@ -116,8 +116,8 @@ class Processor:
 
     @property
     def is_compiled(self) -> bool:
-        """Whether compiled code reads plain JSON."""
-        return self._plain_json is not None
+        """Whether compiled code reads plain records."""
+        return self._plain is not None
 
     def use_titles(self, titles: pa.Table) -> None:
         """Judge the next batches with this catalogue (schema as in `__init__`)."""
@@ -171,13 +171,24 @@ class Processor:
         parts: list[pa.Table] = []
         numbers: list[NDArray[np.int64]] = []
         suspects: list[NDArray[np.bool_]] = []
-        rest = np.arange(records.num_rows)
-        if self._plain_json is not None and (ids == NOT_AVRO).any():
-            plain = self._plain_json(records["value"].chunk(0))
-            parts.append(plain_fields(records, plain))
-            numbers.append(np.where(plain.is_plain, rest, _PLACEHOLDER))
+        is_left = np.ones(records.num_rows, np.bool_)
+        for schema_id in np.unique(ids).tolist():
+            reader = self._plain.of(schema_id, schemas) if self._plain is not None else None
+            if reader is None:
+                continue
+            is_mine = ids == schema_id
+            if schema_id == NOT_AVRO and np.count_nonzero(is_mine) > records.num_rows // 2:
+                is_mine = np.ones_like(
+                    is_mine
+                )  # Avro is no plain JSON, and to be looked at costs less than to be copied
+            mine = np.flatnonzero(is_mine)
+            chosen = _take(records, mine)
+            plain = reader(chosen["value"].chunk(0))
+            parts.append(plain_fields(chosen, plain, is_avro=schema_id != NOT_AVRO))
+            numbers.append(np.where(plain.is_plain, mine, _PLACEHOLDER))
             suspects.append(plain.has_others)
-            rest = np.flatnonzero(~plain.is_plain)
+            is_left[mine[plain.is_plain]] = False
+        rest = np.flatnonzero(is_left)
         if len(rest) or not parts:
             parts.append(
                 self._parsed("types", _take(records, rest), ids[rest], schemas).select(FIELDS.names).cast(FIELDS)

@@ -23,7 +23,7 @@ class PseudonymousProcessor(Processor):
         countries: pa.Table,
         rules: RuleSet | None,
         pseudonyms: Pseudonyms,
-        unknown_fields: UnknownFields,
+        unknown_fields: UnknownFields = "discard",
     ) -> None:
         """Load reference data as `Processor` does."""
         super().__init__(titles, countries, rules, unknown_fields)
@@ -40,7 +40,7 @@ def make_processor(
     countries: pa.Table,
     rules: RuleSet | None,
     pseudonyms: Pseudonyms | None,
-    unknown_fields: UnknownFields,
+    unknown_fields: UnknownFields = "discard",
 ) -> Processor:
     """Return a processor, with pseudonyms where there is a key; without one it is the plain one and costs nothing."""
     if pseudonyms is None:

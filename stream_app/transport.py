@@ -3,6 +3,7 @@
 Faust keeps what it is good at (agents, group membership, life cycle, web server, sensors); the cost per event is gone,
 since a message's value holds an Arrow table of records. What shaped it:
 
+- Records are taken by compiled code from a queue of their own; a Python object a message costs a fifth of all.
 - `fetch.queue.backoff.ms` is 1 s by default and starves a fast reader.
 - librdkafka assigns Kafka partitions only while it is polled, and Faust fetches only after an assignment. So a thread
   of our own polls from `subscribe` on, and Faust's fetcher reads what that thread handed over.
@@ -30,7 +31,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from confluent_kafka import Consumer as RdConsumer
-from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from faust.transport import base
 from faust.types import TP
 from yarl import URL
@@ -38,10 +39,9 @@ from yarl import URL
 from schemas.errors import OffsetsGone, TerminalError
 from stream_app.batches import HANDED_OVER_BYTES, POLL_S, BatchConsumer, Fetched, PositionKeeper
 from stream_app.broker import NO_TOPIC_CODES, topic_gone, watermarks
-from stream_app.records import by_kafka_partition, to_records
+from stream_app.kafka_records import Taken, make_client
 from stream_app.tableless import SilentProducer
 
-_FETCH_ROWS: Final = 25_000
 _PAUSE_AFTER_S: Final = 1.0
 _COMMITTED_TIMEOUT_S: Final = 10.0
 _LEAVE_TIMEOUT_S: Final = 5.0
@@ -87,7 +87,8 @@ class Consumer(BatchConsumer):
         }
         # For questions from other threads; it never joins the group. Nobody polls it, so its log lines would pile up.
         self._asking = RdConsumer({**identity, "log_level": 0})
-        self._rd = RdConsumer(
+        [(topic, topic_id)] = self.transport.topic_ids.items()
+        self._rd, self._source = make_client(
             {
                 **identity,
                 "auto.offset.reset": "error",  # positions come from the lake; `earliest` would reset silently
@@ -105,6 +106,8 @@ class Consumer(BatchConsumer):
                 "session.timeout.ms": int(self.app.conf.broker_session_timeout * 1000),
                 "error_cb": self._on_client_trouble,
             },
+            topic,
+            topic_id,
             logger=_librdkafka_log,
         )
         self._polling.start()
@@ -138,12 +141,13 @@ class Consumer(BatchConsumer):
                 if not self._should_poll(rd):
                     continue
                 known_claims = self._claim_number
-                self._hand_over(rd.consume(_FETCH_ROWS, POLL_S), known_claims)
+                self._hand_over(self._source.take(POLL_S), known_claims)
         except BaseException as error:
             self._fail(error)
             self._closing.wait()  # in the group still: what was fetched is on its way to the lake
         finally:
             self._commit_where_asked(rd, asynchronous=False)
+            self._source.close()
             rd.close()
             self._asking.close()
 
@@ -181,48 +185,38 @@ class Consumer(BatchConsumer):
             return False
         return True
 
-    def _hand_over(self, messages: list[Any], known_claims: int) -> None:
+    def _hand_over(self, taken: Taken, known_claims: int) -> None:
         """Pass on what was fetched.
 
         A Kafka partition claimed while this fetch went on (its number is above `known_claims`) was paused at once: what
         the fetch holds of it dates from a former assignment and is void, like what it holds of one that was revoked.
         """
-        ends: list[tuple[TP, int]] = []
-        troubles = []
-        if any(map(Message.error, messages)):
-            for message in messages:
-                if (error := message.error()) is None:
-                    continue
-                if error.code() == KafkaError._PARTITION_EOF:
-                    ends.append((TP(message.topic(), message.partition()), message.offset()))
-                else:
-                    troubles.append(message)
-            messages = [message for message in messages if message.error() is None]
-        ingest_timestamp_us = time.time_ns() // 1000
+        [topic] = self._topics
         batches = []
-        for fetched in by_kafka_partition(messages):
-            tp = TP(fetched[0].topic(), fetched[0].partition())
+        for kafka_partition, records in taken.records:
+            tp = TP(topic, kafka_partition)
             assigned = self._assigned.get(tp)
             if assigned is None or assigned.claim_number > known_claims:
                 continue
-            assigned.last_fetched = fetched[-1].offset()
-            records = to_records(fetched, self.transport.topic_ids[tp.topic], ingest_timestamp_us)
+            first, last = (records["kafka_offset"][row].as_py() for row in (0, records.num_rows - 1))
+            if first <= assigned.last_fetched:
+                raise AssertionError(f"{tp.topic}[{tp.partition}]: {first} was fetched after {assigned.last_fetched}")
+            assigned.last_fetched = last
             batches.append((tp, Fetched(records, assigned.claim_number)))
         reached = [
             (tp, end, assigned.last_fetched)
-            for tp, end in ends
+            for tp, end in ((TP(topic, number), end) for number, end in taken.ends)
             if (assigned := self._assigned.get(tp)) is not None and assigned.claim_number <= known_claims
         ]
         if batches or reached:
             self._app_loop.call_soon_threadsafe(self._take_over, batches, reached)
-        for message in troubles:
-            self._judge_error(message.error(), message)
+        for kafka_partition, error in taken.troubles:
+            self._judge_error(error, TP(topic, kafka_partition))
 
-    def _judge_error(self, error: KafkaError, message: Any) -> None:
+    def _judge_error(self, error: KafkaError, tp: TP) -> None:
         """Raise what waiting will not mend; librdkafka goes on by itself after everything else."""
-        place = f"{message.topic()}[{message.partition()}]"
+        place = f"{tp.topic}[{tp.partition}]"
         if error.code() in (KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE):
-            tp = TP(message.topic(), message.partition())
             if tp in self._assigned:
                 raise offsets_gone(tp, self._assigned[tp].last_fetched + 1, *self._watermarks(tp))
             return
@@ -246,6 +240,8 @@ class Consumer(BatchConsumer):
             return
         self._wait_for(self._tell_faust_assigned())
         parts = [TopicPartition(tp.topic, tp.partition, offset) for tp, offset in next_offsets.items()]
+        for part in parts:
+            self._source.attach(part.partition)
         rd.incremental_assign(parts)
         rd.pause(parts)  # until the fetch that this callback interrupts is over
         self._paused = True

@@ -165,7 +165,7 @@ def run(stack: Stack, pictures: Path | None) -> None:
 
 def has_compiled_parts() -> None:
     """Where the image was built without a C compiler, it works, slower, and says nothing."""
-    asked = "from stream_app.plain_json import compiled; raise SystemExit(compiled() is None)"
+    asked = "from stream_app.compiled import load; raise SystemExit(not (load('plain_json') and load('kafka_records')))"
     docker("run", "--rm", "--network", "none", "--entrypoint", "python", "playlake:dev", "-c", asked)
 
 

@@ -54,7 +54,7 @@ class Settings(VerbSettings):
     format: Literal["json", "avro"] = Field("json", description="how events are written; avro needs --schema-registry")
     schema_registry: str | None = Field(None, description="http(s)://HOST:PORT[/PATH], a folder of schemas, or mock://")
     registry_option: list[str] = Field([], description="schema registry client's setting, such as ssl.ca.location=FILE")
-    schema_version: Literal[1, 2] = Field(
+    schema_version: int = Field(
         EVENT_VERSIONS[-1], description="of the event: 2 adds audio_language, bitrate_kbps, ab_bucket"
     )
     dirty: float = Field(0.0, ge=0, le=1, description="share of bad records, such as 0.02")

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from playlake.broker import client_options, is_kinesis, stream_of
+from playlake.lean import without_pandas
 from playlake.logs import LogFormat, set_up_logging
 from playlake.settings import Duration, Port, Size, VerbSettings
 from schemas.errors import TransientError
@@ -129,6 +130,7 @@ def _settle_memory() -> None:
         pa.set_memory_pool(pa.jemalloc_memory_pool())
 
 
+@without_pandas()
 def run(settings: Settings) -> int:
     """Run a worker; see `Settings`."""
     from playlake.pseudonym_key import read_key

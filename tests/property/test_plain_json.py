@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 import stream_app.plain_json
 from schemas.event import EVENT_FIELD_ALIASES, LATER_NUMBER_FIELDS, LATER_TEXT_FIELDS
+from stream_app.compiled import load
 from stream_app.formats import EVENT_TEXT
-from stream_app.plain_json import PlainJson, compiled
+from stream_app.plain import Slots
+from stream_app.plain_json import PlainJson
 from tests.processing import processor
 from tests.records import event, event_bytes, records
 
@@ -92,9 +94,10 @@ def test_a_plain_number_is_the_double_nearest_to_what_is_written(written):
 
 
 def reader() -> PlainJson:
-    library = compiled()
+    library = load("plain_json")
     assert library is not None, "the package was built without a C compiler"
-    return PlainJson(library, EVENT_TEXT, ("event_ts", "playhead_s"), ("bitrate_kbps",), EVENT_FIELD_ALIASES)
+    slots = Slots(library, EVENT_TEXT, ("event_ts", "playhead_s"), ("bitrate_kbps",))
+    return PlainJson(library, slots, EVENT_FIELD_ALIASES)
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,11 @@ import time
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient
 
 from playlake.cli import main
 from producer import KafkaSink, LineSink, Scenario, blocks, ensure_topic, send
 from schemas.errors import BrokerUnavailable, ConfigError
+from schemas.event import EVENT_VERSIONS
 
 START_MS = 1_795_000_000_000
 NOBODY = "127.0.0.1:1"
@@ -114,15 +114,6 @@ def test_line_sink_writes_a_value_a_line():
     assert [value for block in of(25) for value in block.values] == stream.getvalue().splitlines()
 
 
-@pytest.fixture
-def built_in_broker():
-    """librdkafka's broker, in this process; its address."""
-    admin = AdminClient({"test.mock.num.brokers": 1, "bootstrap.servers": "replaced"})
-    broker = next(iter(admin.list_topics(timeout=10).brokers.values()))
-    yield f"{broker.host}:{broker.port}"
-    del admin
-
-
 def test_kafka_gets_every_record_a_user_in_one_kafka_partition_and_in_order(built_in_broker):
     options = {"bootstrap.servers": built_in_broker}
     ensure_topic(options, "sent", 4)
@@ -204,6 +195,14 @@ def test_produce_prints_the_start_that_makes_it_repeatable(tmp_path, capsys):
     assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
 
 
+def test_produce_writes_the_version_of_the_event_that_is_asked_for(tmp_path):
+    has_it = {}
+    for version in EVENT_VERSIONS:
+        assert 0 == produce("--broker", f"file:{tmp_path}/{version}", "--events", "9", "--schema-version", str(version))
+        has_it[version] = ["audio_language" in line for line in (tmp_path / str(version)).read_text().splitlines()]
+    assert {1: [False] * 9, 2: [True] * 9} == has_it
+
+
 def test_produce_reports_counts_as_json(tmp_path, capsys):
     assert 0 == produce("--broker", f"file:{tmp_path}/one", "--events", "1000", "--dirty", "1", "--json")
     report = json.loads(capsys.readouterr().out)
@@ -220,6 +219,7 @@ def test_produce_reports_counts_as_json(tmp_path, capsys):
         (("--broker", "-", "--json"), "both want standard output"),
         (("--broker", "-", "--events", "1", "--duration", "1s"), "--events or --duration, not both"),
         (("--broker", "-", "--dirty", "2"), "--dirty"),
+        (("--broker", "-", "--schema-version", "3"), "--schema-version 3 is none of 1, 2"),
         (("--broker", "-", "--start", "1999-01-01"), "--start"),
         (("--broker", "file:/no/such/folder/x"), "can't be written"),
         (("--broker", "file:/dev/full", "--events", "5"), "can't be written: No space left on device"),

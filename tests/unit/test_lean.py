@@ -1,0 +1,20 @@
+"""What is kept out of a worker."""
+
+import subprocess
+import sys
+
+PROGRAM = """
+import sys
+from playlake.lean import without_pandas
+with without_pandas():
+    import pyarrow
+    pyarrow.array([1, 2])
+    print("pandas" in sys.modules)
+import pandas
+print("pandas" in sys.modules)
+"""
+
+
+def test_pandas_stays_out_only_while_it_is_not_wanted():
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, timeout=60)
+    assert ("", ["False", "True"]) == (done.stderr, done.stdout.split())
