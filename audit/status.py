@@ -95,6 +95,19 @@ class Status:
 
 
 @dataclass(frozen=True)
+class Progress:
+    """How far the lake is.
+
+    Attributes:
+        newest_broker_time: of silver's rows; now less this is the freshness.
+        lag: offsets from what is done to the broker's end, of all sources together; None when no broker was asked.
+    """
+
+    newest_broker_time: dt.datetime | None
+    lag: int | None
+
+
+@dataclass(frozen=True)
 class Sizes:
     """How large a lake is, as far as the logs alone tell.
 
@@ -118,6 +131,25 @@ def read_sizes(lake: Lake) -> Sizes:
     events = lake.events
     null_rows = _null_partition_rows(statistics[events.name], events.partition_by)
     return Sizes(_table_statuses(lake, handles, statistics), null_rows)
+
+
+def read_progress(lake: Lake, client_options: Mapping[str, Any] | None = None) -> Progress:
+    """Read how far the lake is, which takes less than `read_status`: the log of silver, and without a broker no other.
+
+    Args:
+        lake: where.
+        client_options: as `read_status`.
+
+    Raises:
+        LakeNotFound, IncompatibleLake, StoreUnavailable, BrokerUnavailable: as `read_status`.
+    """
+    silver = lake.table("silver")
+    newest = _max(_file_statistics(silver), "max.broker_timestamp")
+    if client_options is None:
+        return Progress(newest, None)
+    handles = {"silver": silver, **{name: lake.table(name) for name in ("quarantine", "bronze")}}
+    lags = [source.lag for source in _sources(lake, handles, client_options) if source.lag is not None]
+    return Progress(newest, sum(lags) if lags else None)
 
 
 def read_status(lake: Lake, client_options: Mapping[str, Any] | None = None) -> Status:
@@ -214,7 +246,7 @@ def _gold_names(lake: Lake) -> list[str]:
 def _reasons(lake: Lake, quarantine: DeltaTable) -> tuple[tuple[str, int], ...]:
     con = connect(lake)
     try:
-        create_view(con, "quarantine", quarantine)
+        create_view(con, "quarantine", quarantine, columns=("reasons",))
         return tuple(con.execute(_sql("reasons")).fetchall())
     except (duckdb.IOException, OSError) as error:
         raise store_trouble(lake.path("quarantine"), error) from error

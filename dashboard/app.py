@@ -16,7 +16,7 @@ from typing import Any, Final
 import pyarrow as pa
 import streamlit as st
 
-from audit.status import Status, read_status
+from audit.status import Progress, Status, read_progress, read_status
 from dashboard import pages, reading
 from dashboard.reading import Choice
 from query.gold import Gold
@@ -42,9 +42,19 @@ def _choices(lake_uri: str) -> dict[str, Any]:
     return found
 
 
+@st.cache_data(ttl=_FRESH_S, show_spinner=False)
+def _dates(lake_uri: str, names: tuple[str, ...]) -> tuple[dt.date, dt.date] | None:
+    return _gold(lake_uri).dates(names)
+
+
 @st.cache_data(ttl=_FRESH_S, show_spinner="reading the log …")
 def _status(lake_uri: str) -> Status:
     return read_status(Lake.at(lake_uri), _told()["client_options"])
+
+
+@st.cache_data(ttl=_FRESH_S, show_spinner=False)
+def _progress(lake_uri: str) -> Progress:
+    return read_progress(Lake.at(lake_uri), _told()["client_options"])
 
 
 @st.cache_data(ttl=_FRESH_S, show_spinner=False)
@@ -95,7 +105,7 @@ def main() -> None:
 @st.fragment(run_every=f"{_FRESH_S}s")
 def _now(lake_uri: str) -> None:
     try:
-        pages.now(_status(lake_uri), _recent(lake_uri), dt.datetime.now(dt.UTC))
+        pages.now(_progress(lake_uri), _recent(lake_uri), dt.datetime.now(dt.UTC))
     except PlaylakeError as error:
         _say_kindly(error, lake_uri)
 
@@ -120,19 +130,20 @@ def _gold_page(
                 f"Make gold's tables with `playlake gold --lake {lake_uri}`; `playlake compact` keeps them up to date."
             )
             return
-        choices = _choices(lake_uri)
-        if choices["first"] is None:
+        # a table may have dates on which no event came: quality of those on which all were refused
+        dates = _dates(lake_uri, (*needs, "audience_hours"))
+        if dates is None:
             st.title(title)
             st.info("No event with a date has come yet: the gold tables are empty.")
             return
-        body(gold, _filters(choices, _FILTERS.get(needs, ())))
+        body(gold, _filters(dates, _choices(lake_uri), _FILTERS.get(needs, ())))
 
     return st.Page(page, title=title, icon=icon, url_path=_slug(title))
 
 
-def _filters(choices: dict[str, Any], usable: tuple[str, ...]) -> Choice:
+def _filters(span: tuple[dt.date, dt.date], choices: dict[str, Any], usable: tuple[str, ...]) -> Choice:
     """Show the filters at the side and return what they say; besides dates, those that the page's tables know."""
-    first, last = choices["first"], choices["last"]
+    first, last = span
     with st.sidebar:
         dates = st.date_input("Dates (UTC)", (first, last), min_value=first, max_value=last, key="dates")
         countries, devices = (

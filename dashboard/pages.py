@@ -12,25 +12,24 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 import streamlit as st
 
-from audit.status import Status
+from audit.status import Progress, Status
 from dashboard import charts
 from dashboard.reading import Choice
 from query.gold import Gold
 from sink.positions import names_apart
 
 
-def now(status: Status, recent: pa.Table, at: dt.datetime) -> None:
+def now(progress: Progress, recent: pa.Table, at: dt.datetime) -> None:
     """Show what happens right now: rate, freshness, share of bad records, lag."""
     st.title("Now")
     records, refused = (int(pc.sum(recent[name]).as_py() or 0) for name in ("records", "refused"))
     seconds = 10 * (_ten_second_steps(recent["moment"]) if recent.num_rows else 1)
-    newest = status.newest_broker_time
-    lags = [source.lag for source in status.sources if source.lag is not None]
+    newest, lag = progress.newest_broker_time, progress.lag
     first, second, third, fourth = st.columns(4)
     first.metric("Events a second", f"{records / seconds:,.0f}", help="over the last ten minutes that have records")
     second.metric("Freshness", "-" if newest is None else _span(at - newest), help="since the newest record in silver")
     third.metric("Bad share", f"{refused / records:.2%}" if records else "-", help="refused ÷ all, same ten minutes")
-    fourth.metric("Lag", f"{sum(lags):,}" if lags else "-", help="offsets behind; needs `playlake dashboard --broker`")
+    fourth.metric("Lag", "-" if lag is None else f"{lag:,}", help="offsets behind; needs `playlake dashboard --broker`")
     if recent.num_rows == 0:
         st.info("No record has come yet. `playlake stream` fills the lake.")
         return

@@ -20,7 +20,7 @@ VERBS: Final = {
     "gold": "bring the gold tables up to date",
     "adopt": "make a folder of plain Parquet files a Delta table",
     "query": "ask the lake in SQL",
-    "quarantine": "what was refused: counted, record by record, or to a file",
+    "quarantine": "what was refused: counted, record by record, to a file, judged again",
     "schema": "whether a changed event schema fits the ones before it; the data dictionary",
     "rules": "try a changed set of rules on real records",
     "dashboard": "show the lake in a browser",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from typing import Any, Final
@@ -11,9 +12,10 @@ from typing import Any, Final
 import duckdb
 import pyarrow as pa
 
-from query.views import gold_names, open_views
+from query.views import open_views
 from schemas.errors import QueryError
 from sink.lake import Lake
+from sink.scan import quoted
 
 _PARAMETER: Final = re.compile(r"\$([a-z]+)")
 
@@ -23,31 +25,39 @@ class Gold:
     """The gold tables at one moment.
 
     Attributes:
-        con: with their views `gold.<name>`; silver is not among them.
-        descriptions: name without `gold.` → what the table says of itself.
+        con: with views `gold.<name>` of these; silver is not among them.
+        tables: names of those that are there, without `gold.`.
         questions: folder of the SQL files that `ask` runs.
     """
 
     con: duckdb.DuckDBPyConnection
-    descriptions: Mapping[str, str]
+    tables: Collection[str]
     questions: Traversable
 
     @classmethod
-    def open(cls, lake_uri: str, questions: Traversable) -> Gold:
-        """Open the gold tables at their newest versions.
+    def open(cls, lake_uri: str, questions: Traversable, names: Iterable[str]) -> Gold:
+        """Open those of the gold tables `names` that are there, at their newest versions.
 
         Raises:
             LakeNotFound, IncompatibleLake, StoreUnavailable, ConfigError: as `query.connect`.
         """
         lake = Lake.at(lake_uri)
-        lake.require()
-        handles = {name: lake.table(name) for name in gold_names(lake)}
-        found = {name.removeprefix("gold/"): handle.metadata().description or "" for name, handle in handles.items()}
-        return cls(open_views(lake, handles), found, questions)
+        tables = [name for name in names if lake.exists(f"gold/{name}")]
+        if not tables:
+            lake.require()
+        handles = {f"gold/{name}": lake.table(f"gold/{name}") for name in tables}
+        return cls(open_views(lake, handles), tables, questions)
 
     def lacks(self, names: Iterable[str]) -> list[str]:
         """Return those of the tables that are not there."""
-        return [name for name in names if name not in self.descriptions]
+        return [name for name in names if name not in self.tables]
+
+    def dates(self, names: Iterable[str]) -> tuple[dt.date, dt.date] | None:
+        """Return the first and the last date of these tables' rows, all of which have an `event_date`; None: no row."""
+        rows = " union all ".join(f"select event_date from gold.{quoted(name)}" for name in names)  # noqa: S608
+        sql = f"select min(event_date), max(event_date) from ({rows})"  # noqa: S608
+        first, last = self.con.cursor().execute(sql).fetchall()[0]
+        return None if first is None else (first, last)
 
     def ask(self, name: str, values: Mapping[str, Any] | None = None) -> pa.Table:
         """Run `<name>.sql` with those of the values that it names (`$date`); lists and tuples become lists.

@@ -78,7 +78,7 @@ def read_day(lake_uri: str, date: dt.date) -> Day:
         LakeNotFound, IncompatibleLake, StoreUnavailable: as `query.connect`.
         QueryError: another version of playlake made a table.
     """
-    gold = Gold.open(lake_uri, files("report").joinpath("sql"))
+    gold = Gold.open(lake_uri, files("report").joinpath("sql"), TABLES)
     try:
         return _read(gold, lake_uri, date)
     finally:

@@ -6,7 +6,7 @@ through s3fs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import duckdb
 import pyarrow as pa
@@ -41,6 +41,7 @@ def create_view(
     handle: DeltaTable,
     files: list[str] | None = None,
     *,
+    columns: Collection[str] | None = None,
     with_places: bool = False,
 ) -> None:
     """Create or replace `view` (a name, or `schema.name`) over the table at the handle's version.
@@ -54,32 +55,36 @@ def create_view(
         view: trusted name, not user input.
         handle: fixes the version that the view shows.
         files: only these of the table's files (paths as `data_files` gives them); None is all of them.
+        columns: only these, which the table has had from its beginning: then files are opened when they are read, and
+            not, one after the other, for their columns beforehand. None is all.
         with_places: two more columns say where a row is: `_file` (its path) and `_row` (its number there, from 0).
     """
     schema = pa.schema(handle.schema().to_arrow())
+    if columns is not None:
+        schema = pa.schema([schema.field(name) for name in columns])
     paths = data_files(handle) if files is None else files
     kinds = duckdb_types(con, schema)
     shown = {**kinds, "_file": "varchar", "_row": "bigint"} if with_places else kinds
-    columns = ", ".join(map(quoted, shown))
+    names = ", ".join(map(quoted, shown))
     if not paths:
         con.execute(f"create or replace view {view} as {without_rows(shown)}")
         return
-    partition_columns = handle.metadata().partition_columns
-    hive_types = ", ".join(f"{quoted(name)}: {kind}" for name, kind in kinds.items() if name in partition_columns)
+    partition_columns = [name for name in handle.metadata().partition_columns if name in kinds]
+    hive_types = ", ".join(f"{quoted(name)}: {kinds[name]}" for name in partition_columns)
     options = (
         f"hive_partitioning = true, hive_types = {{{hive_types}}}" if partition_columns else "hive_partitioning = false"
     )
     if with_places:
         options += ", filename = '_file', file_row_number = true"
     file_list = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
-    rows = f"read_parquet([{file_list}], union_by_name = true, {options})"
+    rows = f"read_parquet([{file_list}], union_by_name = {columns is None}, {options})"
     if with_places:
         rows = f"(select *, file_row_number as _row from {rows})"  # noqa: S608
     try:
-        con.execute(f"create or replace view {view} as select {columns} from {rows}")  # noqa: S608
+        con.execute(f"create or replace view {view} as select {names} from {rows}")  # noqa: S608
     except duckdb.BinderException:  # a column that was added to the table, and that none of these files has
         rows = f"({without_rows(shown)} union all by name select * from {rows})"  # noqa: S608
-        con.execute(f"create or replace view {view} as select {columns} from {rows}")  # noqa: S608
+        con.execute(f"create or replace view {view} as select {names} from {rows}")  # noqa: S608
 
 
 def without_rows(kinds: Mapping[str, str]) -> str:

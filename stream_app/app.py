@@ -30,6 +30,7 @@ from schemas.errors import (
     BrokerUnavailable,
     FenceLost,
     OffsetsGone,
+    RegistryUnavailable,
     StoreUnavailable,
     TerminalError,
     TopicNotFound,
@@ -45,7 +46,7 @@ from sink.writer import Flushed, LakeWriter
 from stream_app.batches import BatchConsumer
 from stream_app.budgets import Budgets
 from stream_app.catalogue import WatchedCatalogue, known_countries
-from stream_app.known_schemas import KnownSchemas
+from stream_app.known_schemas import KnownSchemas, require_registry
 from stream_app.metrics import WorkerMetrics, WorkerState, lag_records
 from stream_app.origin import Origin
 from stream_app.patience import Patience
@@ -85,7 +86,7 @@ class WorkerSettings:
         until_caught_up: stop once the topic, up to its ends at the start, is in the lake.
         accept_new_topic: read a topic that was deleted and made again, from its beginning, where the lake holds records
             of the former one; without it that is an error.
-        wait_for_store: wait for as long as it takes for a store that does not serve at the start; else for 10 s.
+        wait: for as long as it takes, for a store or a schema registry that does not serve at the start; else for 5 s.
         web_port: of Faust's web server, on 127.0.0.1 unless `web_bind` says otherwise; None for no server.
         web_bind: address for the web server.
         freshness_limit_s: the worker is not ready (`/readyz`) while a record that it fetched is older than this, by the
@@ -105,7 +106,7 @@ class WorkerSettings:
     accept_over_budget: bool = False
     until_caught_up: bool = False
     accept_new_topic: bool = False
-    wait_for_store: bool = False
+    wait: bool = False
     web_port: int | None = None
     web_bind: str = "127.0.0.1"
     freshness_limit_s: float = 300.0
@@ -141,15 +142,18 @@ def run_worker(settings: WorkerSettings, *, step: Callable[[str], None] | None =
 
     Raises:
         ConfigError: the web server's address is taken or not this machine's, or the lake does something else with
-            unknown fields.
+            unknown fields, or the schema registry refuses to answer.
         TerminalError: waiting will not mend it; nothing unflushed was acknowledged.
-        IncompatibleLake, StoreUnavailable: the lake can't be opened, also not within `wait_for_store`; nothing was
-            started.
+        IncompatibleLake, StoreUnavailable: the lake can't be opened, also not within `wait`; nothing was started.
+        RegistryUnavailable: the schema registry does not answer, likewise.
     """
     if settings.web_port is not None:
         require_free_port(settings.web_bind, settings.web_port)
         _log.info("metrics on http://%s:%d/metrics", settings.web_bind, settings.web_port)
-    patiently, for_s = Patience(threading.Event()), float("inf") if settings.wait_for_store else _START_TIMEOUT_S
+    patiently, for_s = Patience(threading.Event()), float("inf") if settings.wait else _START_TIMEOUT_S
+    if (registry := settings.registry) is not None:
+        ask = Patience(threading.Event(), RegistryUnavailable, "the schema registry")
+        ask(lambda: require_registry(registry), for_s=for_s)
     patiently(lambda: settings.origin.require_known(settings.lake, accept_new=settings.accept_new_topic), for_s=for_s)
     catalogue = WatchedCatalogue(settings.catalogue)
     settings.lake.filesystem()  # loads s3fs now: that takes a second or more, for which the first flush would wait

@@ -15,7 +15,18 @@ from stream_app.formats import Schemas
 
 _ASKED_AGAIN_S: Final = 30.0
 """An id that the registry didn't know may be there later, as after its restore; but not with every batch."""
+_NOBODYS_ID: Final = 2**31 - 1
 _NO_REGISTRY: Final = "no schema registry was given (--schema-registry)"
+
+
+def require_registry(registry: Registry) -> None:
+    """Ask a registry what a worker will ask of it, for an id that no schema has: that it has none is a good answer.
+
+    Raises:
+        RegistryUnavailable: it does not answer.
+        ConfigError: it refuses to, or is no registry.
+    """
+    registry.find(_NOBODYS_ID)
 
 
 class KnownSchemas:

@@ -1,4 +1,4 @@
--- What the filters offer: the dates there are, and each country and device with its plays (one row).
+-- What the filters offer besides dates: each country and device with its plays, most plays first (one row).
 with countries as (
     select coalesce(country, 'none') as country, sum(plays) as plays from gold.audience_hours group by 1
 ),
@@ -8,8 +8,5 @@ devices as (
 )
 
 select
-    min(event_date) as first,
-    max(event_date) as last,
-    (select list(country order by plays desc, country) from countries) as countries,
-    (select list(device_type order by plays desc, device_type) from devices) as devices
-from gold.audience_hours
+    coalesce((select list(country order by plays desc, country) from countries), []) as countries,
+    coalesce((select list(device_type order by plays desc, device_type) from devices), []) as devices

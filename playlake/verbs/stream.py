@@ -48,7 +48,9 @@ class Settings(VerbSettings):
     lake: str = Field(description="folder or s3://bucket/prefix; made when it isn't there")
     allowed_latency: Duration = Field(10.0, description="a row waits at most this long for its flush, such as 10s")
     until_caught_up: bool = Field(False, description="stop once all that was there at the start is in the lake")
-    wait: bool = Field(False, description="wait for a broker, a topic or a store that isn't there yet")
+    wait: bool = Field(
+        False, description="wait for a broker, a topic, a store or a schema registry that isn't there yet"
+    )
     accept_new_topic: bool = Field(
         False, description="the topic was deleted and made again: read the new one too, from its beginning"
     )
@@ -167,7 +169,7 @@ def run(settings: Settings) -> int:
                 accept_over_budget=settings.accept_over_budget,
                 until_caught_up=settings.until_caught_up,
                 accept_new_topic=settings.accept_new_topic,
-                wait_for_store=settings.wait,
+                wait=settings.wait,
                 web_port=settings.web_port,
                 web_bind=settings.web_bind,
                 freshness_limit_s=settings.freshness_limit,

@@ -26,7 +26,28 @@ def test_links_within_the_project_lead_somewhere(document: Path) -> None:
         assert not anchor or anchor in anchors(found), target
 
 
-@pytest.mark.parametrize("name", ["runbook", "deploy", "security", "delivery"])
+def test_every_document_is_linked_from_one_that_the_readme_leads_to() -> None:
+    reached: set[Path] = set()
+    ahead = [ROOT / "README.md"]
+    while ahead:
+        document = ahead.pop()
+        if document in reached:
+            continue
+        reached.add(document)
+        for target in re.findall(r"\]\((?!https?:)([^)\s#]+)", document.read_text(encoding="utf-8")):
+            place = (document.parent / target).resolve()
+            ahead += place.glob("*.md") if place.is_dir() else [place] if place.suffix == ".md" else []
+    assert set() == set(DOCUMENTS) - reached
+
+
+def test_decisions_have_numbers_of_their_own() -> None:
+    numbers = [path.name.partition("-")[0] for path in (ROOT / "docs/decisions").glob("*.md")]
+    assert sorted(set(numbers)) == sorted(numbers)
+
+
+@pytest.mark.parametrize(
+    "name", ["runbook", "deploy", "security", "delivery", "ingest", "kinesis", "privacy", "upgrade"]
+)
 def test_files_that_a_document_names_are_there(name: str) -> None:
     text = (ROOT / f"docs/{name}.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`((?:tests|deploy|docs)/[\w/.-]+)`", text))

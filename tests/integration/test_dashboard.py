@@ -12,7 +12,7 @@ from compaction.repair import repair
 from playlake.cli import main
 from query import connect
 from tests import lakes
-from tests.browser import chromium, dashboard, metrics, open_page
+from tests.browser import chromium, dashboard, metrics, open_page, settle
 
 PAGES = {
     "": "Now",
@@ -158,12 +158,43 @@ def test_retention_funnel_and_health_say_what_sql_says(page, lake, url):
     rows, refused, late, lag = asked(
         lake,
         "select sum(silver_rows), sum(quarantined_rows), sum(late_rows), max(ingest_lag_p99_s) "
-        "from gold.pipeline_health where event_date <= (select max(event_date) from gold.audience_hours)",
+        "from gold.pipeline_health",
     )
     shares = {"Bad share": f"{refused / (rows + refused):.1%}", "Late share": f"{late / rows:.1%}"}
     figures = {"Rows": f"{rows}", **shares, "Worst lag": f"{lag:.1f} s"}
     open_page(page, f"{url}/pipeline-health")
     assert figures == metrics(page, figures)
+
+
+def dates_shown(page) -> str:
+    """What the filter of dates says, such as 2026/11/20–2026/11/22."""
+    return "".join(page.inner_text("[data-testid=stDateInput] [data-testid=stDateInputField]").split())
+
+
+def test_dates_on_which_every_record_was_refused_are_shown_where_they_count(page, tmp_path):
+    lake = lakes.make(tmp_path)
+    lakes.append(lake, "quarantine", [lakes.refused(ingest="2026-11-22T12:00:00")])
+    refresh(lake)
+    with dashboard(lake.uri, tmp_path / "log") as url:
+        figures = {"Rows": "0", "Quarantined": "1", "In the null partition": "0", "Repeats waiting": "0"}
+        open_page(page, f"{url}/quality")
+        assert figures == metrics(page, figures)
+        figures_of_health = {"Rows": "0", "Bad share": "100.0%", "Late share": "-", "Worst lag": "-"}
+        open_page(page, f"{url}/pipeline-health")
+        assert figures_of_health == metrics(page, figures_of_health)
+        open_page(page, f"{url}/titles-and-genres")
+        assert "No event with a date has come yet" in page.inner_text("[data-testid=stAlert]")
+    lakes.append(lake, "silver", [lakes.silver(at="2026-11-20T12:00:00")])
+    refresh(lake)
+    with dashboard(lake.uri, tmp_path / "log") as url:
+        open_page(page, f"{url}/quality")
+        assert "2026/11/20–2026/11/22" == dates_shown(page)
+        assert figures | {"Rows": "1"} == metrics(page, figures | {"Rows": "1"})
+        page.get_by_role("link", name="Titles and genres").click()
+        page.wait_for_selector("h1:has-text('Titles and genres')")
+        settle(page)
+        assert [] == page.locator("[data-testid=stException]").all()
+        assert "2026/11/20–2026/11/20" == dates_shown(page)
 
 
 def test_volume_anomalies_are_counted_and_narrowed_by_country(page, url, tmp_path):

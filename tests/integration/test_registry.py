@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 from collections import Counter
@@ -17,13 +18,14 @@ from audit.verify import verify
 from playlake.registry import open_registry
 from schemas.errors import ConfigError, SchemaRefused
 from sink.lake import Lake
+from stream_app.known_schemas import require_registry
 from tests.avro import avro_bytes, schema_text
 from tests.broker import Broker
 from tests.ledger import Ledger, table_rows
 from tests.records import event_bytes
 from tests.registry import Apicurio
 from tests.schema_changes import CHANGES
-from tests.workers import PLAYLAKE, Workers
+from tests.workers import PLAYLAKE, Workers, playlake
 
 pytestmark = pytest.mark.broker
 MakeTopic = Callable[..., str]
@@ -59,7 +61,9 @@ def test_a_worker_waits_for_its_registry_and_an_id_it_lacks_is_quarantined(
 ) -> None:
     ledger = Ledger(broker, topic())
     ledger.send([event_bytes(0), avro_bytes(1), avro_bytes(2, schema_id=4711)])
-    worker = workers.start(ledger.topic, lake, "--until-caught-up", "--schema-registry", registry_to_start.url)
+    worker = workers.start(
+        ledger.topic, lake, "--wait", "--until-caught-up", "--schema-registry", registry_to_start.url
+    )
     worker.wait_for("waiting: the schema registry .* does not answer")
     worker.send(signal.SIGSTOP)  # or it may ask a registry that is up and has no schema yet
     registry_to_start.start()
@@ -73,8 +77,42 @@ def test_a_worker_waits_for_its_registry_and_an_id_it_lacks_is_quarantined(
     assert {"reasons": ["unknown_schema"], "kafka_offset": 2} == row
 
 
+def test_a_worker_without_patience_says_at_its_start_that_its_registry_is_away(
+    broker: Broker, topic: MakeTopic, lake: Path
+) -> None:
+    ledger = Ledger(broker, topic())
+    ledger.send([event_bytes(0)])  # no record of Avro, which would ask for a schema
+    where = ["--broker", broker.url, "--topic", ledger.topic, "--lake", str(lake), "--until-caught-up"]
+    done = playlake("stream", *where, "--schema-registry", "http://ada:secret@127.0.0.1:1")
+    assert 2 == done.returncode, done.stderr
+    assert re.search(
+        r"playlake stream: the schema registry http://127\.0\.0\.1:1 does not answer", done.stderr.splitlines()[-1]
+    )
+    assert "Traceback" not in done.stderr and "secret" not in done.stderr
+    assert not lake.exists(), "nothing was begun"
+
+
+def test_a_worker_waits_for_a_registry_that_goes_away_while_it_reads(
+    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path, tmp_path: Path
+) -> None:
+    folder, away = tmp_path / "schemas", tmp_path / "away"
+    folder.mkdir()
+    (folder / "1.avsc").write_text(schema_text())
+    ledger = Ledger(broker, topic())
+    ledger.send([event_bytes(0)])
+    worker = workers.start(ledger.topic, lake, "--schema-registry", str(folder))
+    worker.wait_for("flushed")
+    folder.rename(away)
+    ledger.send([avro_bytes(1)])
+    worker.wait_for("waiting: the folder of schemas .* is gone")
+    away.rename(folder)
+    worker.until(lambda: worker.rows("silver") == 2, "the record of Avro is in silver")
+    assert 0 == worker.stop()
+
+
 def test_what_the_registry_answers_is_told_apart(registry: Apicurio) -> None:
     with closing(open_registry(registry.url)) as ours:
+        require_registry(ours)
         assert ours.find(4711) is None
         schema_id = ours.register("playback-value", schema_text())
         assert schema_id == ours.register("playback-value", schema_text())
@@ -85,7 +123,7 @@ def test_what_the_registry_answers_is_told_apart(registry: Apicurio) -> None:
         closing(open_registry(registry.url + "/nowhere")) as nowhere,
         pytest.raises(ConfigError, match="check the path"),
     ):
-        nowhere.find(1)
+        require_registry(nowhere)
 
 
 def test_the_registry_judges_a_change_of_schema_as_we_do(registry: Apicurio) -> None:

@@ -55,7 +55,8 @@ def test_produce_and_stream_get_through(
         assert 0 == done.returncode, done.stderr
         assert secured.password not in done.stdout + done.stderr
     assert 300 == json.loads(done.stdout)["bronze"]
-    assert {200} == set(secured.answers[before:])
+    asked_at_start = 404  # a worker begins by asking for an id that no schema has
+    assert {200, asked_at_start} == set(secured.answers[before:])
 
 
 @pytest.mark.parametrize("wrong", ["password", "no password", "authority"])
@@ -63,11 +64,7 @@ def test_produce_and_stream_get_through(
 def test_what_is_wrong_is_told_in_one_line_without_the_password(
     secured: SecuredRegistry, broker: Broker, topic: Callable[..., str], tmp_path: Path, wrong: str, verb: str
 ) -> None:
-    name = topic()
-    where = ["--broker", broker.url, "--topic", name]
-    if verb == "stream":
-        write_settings(tmp_path, secured.url(), [f"ssl.ca.location={secured.authority}"])
-        assert 0 == playlake("produce", *where, "--events", "50", cwd=tmp_path).returncode
+    where = ["--broker", broker.url, "--topic", topic()]  # empty: a worker asks before it reads
     authority, url, said = secured.authority, secured.url(), "user and password"
     if wrong == "password":
         url = secured.url("a-wrong-password")

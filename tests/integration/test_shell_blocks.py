@@ -51,7 +51,9 @@ class _Folder:
         text = re.sub(r"^\.ci/run\b.*", f"test -x '{ROOT}/.ci/run'", text)
         text = re.sub(r"--events \d+", "--events 3000", text)
         text = re.sub(r" --every \w+", "", text)
-        text = re.sub(r"--undo [\w-]+", lambda found: f"--undo {self._repair_id()}", text)
+        text = re.sub(r"--undo [\w-]+", lambda _: f"--undo {self._asked('max(repair_id) from silver')}", text)
+        if "--from bronze" in text:
+            text = re.sub(r"--date [\d-]+", lambda _: f"--date {self._asked('max(ingest_date) from bronze')}", text)
         if re.match(r"\S*playlake stream ", text) and "--until-caught-up" not in text:
             text += " --until-caught-up"
         return text
@@ -67,9 +69,9 @@ class _Folder:
             timeout=120,
         )
 
-    def _repair_id(self) -> str:
-        sql = "select distinct repair_id from silver where repair_id is not null limit 1"
-        done = playlake("query", "--lake", "lake", sql, "--format", "csv", cwd=self._place)
+    def _asked(self, what: str) -> str:
+        """One value of the reader's lake."""
+        done = playlake("query", "--lake", "lake", f"select {what}", "--format", "csv", cwd=self._place)
         return done.stdout.split()[1]
 
 

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from audit import holes
-from audit.status import read_status
+from audit.status import read_progress, read_status
 from audit.verify import Verdict, verify
 from playlake.cli import main
 from sink.lake import Lake
@@ -214,6 +214,7 @@ def test_status_tells_the_lag(world: World) -> None:
     world.send(30)
     world.take(range(20))
     assert [10] == [entry.lag for entry in read_status(world.lake, world.options).sources]
+    assert 10 == read_progress(world.lake, world.options).lag
 
 
 def test_a_broker_that_is_not_there_is_a_broken_world(world: World, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ from playlake.registry import open_registry
 from schemas.avro_columns import AvroDecoder
 from schemas.errors import ConfigError, RegistryUnavailable
 from schemas.event import avro_versions
-from stream_app.known_schemas import KnownSchemas
+from stream_app.known_schemas import KnownSchemas, require_registry
 from tests.avro import avro_bytes, schema_text
 from tests.records import event_bytes, records
 
@@ -26,6 +26,11 @@ def test_a_folder_with_an_id_taken_meanwhile_goes_on_to_the_next(tmp_path):
     registry = open_registry(str(tmp_path))
     (tmp_path / "7.avsc").write_text("{}")
     assert 8 == registry.register("any", schema_text())
+
+
+def test_a_registry_that_answers_is_one_even_without_a_schema(tmp_path):
+    for location in (str(tmp_path), "mock://"):
+        require_registry(open_registry(location))
 
 
 def test_a_folder_that_goes_away_is_waited_for_not_taken_for_empty(tmp_path):

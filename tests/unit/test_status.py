@@ -12,7 +12,7 @@ import pytest
 from deltalake import write_deltalake
 from rich.console import Console
 
-from audit.status import Status, read_status
+from audit.status import Progress, Status, read_progress, read_status
 from playlake.cli import main
 from playlake.verbs.status import print_report
 from schemas.tables import BRONZE
@@ -64,6 +64,7 @@ def test_freshness_goes_by_the_newest_record_in_silver(lake: Lake) -> None:
     fill(lake)
     status = read_status(lake)
     assert (NOW, NOW) == (status.newest_broker_time, status.newest_event_time)
+    assert Progress(NOW, None) == read_progress(lake)
 
 
 def test_quarantine_is_counted_by_reason(lake: Lake) -> None:
