@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -89,6 +90,8 @@ def _started(settings: Mapping[str, str], log: Path) -> SparkSession:
     from pyspark.java_gateway import launch_gateway
     from pyspark.sql import SparkSession
 
+    # It says so at the first query wherever pandas is installed; nothing here asks for pandas.
+    warnings.filterwarnings("ignore", "PySpark does not yet fully support pandas", FutureWarning)
     conf = SparkConf(loadDefaults=False).setAll(list(settings.items()))
     gateway = SparkContext._gateway  # one Java process serves all sessions of this one
     if gateway is None:
