@@ -28,6 +28,7 @@ DELTA: Final = "io.delta:delta-spark_2.13:4.4.0"
 _OLDEST_JAVA: Final = 17
 _NEEDS_JAVA: Final = f"gold on Spark needs Java {_OLDEST_JAVA} or newer"
 _TELLING = re.compile(r"exception|error|unresolved|not found|unrecognized|could not|invalid", re.IGNORECASE)
+_CLASS = re.compile(r'^(Exception in thread "[^"]*" )?(([a-z]\w*\.)+[A-Z]\w*: )?')
 _MEANING: Final = {
     # What gold's SQL means must not depend on a cluster's defaults.
     "spark.sql.session.timeZone": "UTC",
@@ -155,6 +156,8 @@ def _reason(error: Exception, log: Path) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     if "JAVA_GATEWAY_EXITED" in str(error) and log.exists():
         said = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        return next((line.strip() for line in said if _TELLING.search(line)), lines[0])
-    causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
-    return causes[-1] if causes else next((line[2:] for line in lines if line.startswith(": ")), lines[0])
+        cause = next((line.strip() for line in said if _TELLING.search(line)), lines[0])
+    else:
+        causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
+        cause = causes[-1] if causes else next((line[2:] for line in lines if line.startswith(": ")), lines[0])
+    return _CLASS.sub("", cause)
