@@ -59,6 +59,13 @@ def test_an_option_that_is_none_is_refused(told, option):
     assert expected == told("--engine", "spark", "--spark-option", option)
 
 
+def test_a_jar_that_is_not_there_is_named(told):
+    flag = "--spark-option=spark.jars=https://example.org/a.jar,/nowhere/b.jar"
+    assert "spark.jars names /nowhere/b.jar, and there is no such file: check --spark-option" == told(
+        "--engine", "spark", flag
+    )
+
+
 def test_no_lake_is_said_before_spark_starts(tmp_path, capsys):
     assert 2 == main(["gold", "--lake", str(tmp_path / "nowhere"), "--engine", "spark"])
     assert "there is no lake at" in capsys.readouterr().err
