@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 # playlake, every verb of it: `docker run --rm playlake --help`.
-# The dashboard needs packages that nothing else does: --build-arg EXTRAS=--all-extras.
+# The dashboard needs packages that nothing else does: --build-arg "EXTRAS=--extra dashboard".
 # A release pins the base by its digest, too: --build-arg BASE=python:3.12-slim-bookworm@sha256:…
 ARG BASE=python:3.12-slim-bookworm
 

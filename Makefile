@@ -41,7 +41,7 @@ audit: ## known vulnerabilities of what the image holds; says so where the servi
 	python3 tools/audit.py $(ARGS)
 
 sbom: ## what the image holds, as CycloneDX, on standard output
-	@uv export --frozen --quiet --no-dev --all-extras --no-header --format cyclonedx1.5
+	@uv export --frozen --quiet --no-dev --extra dashboard --no-header --format cyclonedx1.5
 
 clean: ## remove the environments and caches; never a lake
 	rm -rf .venv .uv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

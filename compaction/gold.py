@@ -8,27 +8,25 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import duckdb
-import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from compaction import gold_files
-from compaction.delta_log import DataFile, live_files
+from compaction.delta_log import live_files
 from compaction.gold_changes import Base, Changes, dates_in, open_base, seen_versions
+from compaction.gold_duckdb import CHUNK_ROWS, DuckDB, schema_of
+from compaction.gold_engine import Computed, Engine, Order
 from compaction.gold_files import GoldFile
 from compaction.workspace import MEMORY_LIMIT, workspace
 from schemas.errors import CommitConflict, LakeNotFound
 from sink.lake import Lake, store_trouble
 from sink.scan import create_view
-
-CHUNK_ROWS: Final = 4_000_000
-"""Silver rows of the dates that are computed at once: bounds memory whatever the size of the lake."""
 
 _MAX_ATTEMPTS: Final = 5
 
@@ -58,6 +56,7 @@ def refresh(
     full: bool = False,
     memory_limit: str = MEMORY_LIMIT,
     chunk_rows: int = CHUNK_ROWS,
+    engine: Engine | None = None,
     step: Callable[[str], None] = lambda name: None,
 ) -> list[Refreshed]:
     """Bring all gold tables up to the newest silver and quarantine.
@@ -68,7 +67,8 @@ def refresh(
         lake: where.
         full: build everything anew.
         memory_limit: DuckDB's.
-        chunk_rows: silver rows of the dates that are computed at once.
+        chunk_rows: silver rows of the dates that DuckDB computes at once.
+        engine: what runs the SQL; None: DuckDB in this process. What changed is found out by DuckDB in any case.
         step: called with `before gold` and `after gold` around each table's commit, and with `before create gold` and
             `after create gold` where the table isn't there yet: fault points of tests.
 
@@ -84,9 +84,9 @@ def refresh(
     dated = [file for file in declared.values() if file.is_dated]
     whole = [file for file in declared.values() if not file.is_dated and not file.is_source]
     with workspace(lake, memory_limit) as con:
-        _add_constants(con)
-        done = _refresh_dated(lake, con, declared, dated, full, chunk_rows, step)
-        done += [_refresh_whole(lake, con, declared, file, full, step) for file in whole]
+        runs = engine or DuckDB(con, chunk_rows)
+        done = _refresh_dated(lake, con, runs, declared, dated, full, step)
+        done += [_refresh_whole(lake, con, runs, declared, file, full, step) for file in whole]
     return done
 
 
@@ -107,13 +107,8 @@ def pending(lake: Lake) -> dict[str, int | None]:
         except LakeNotFound:
             handles[name] = None
     with workspace(lake) as con:
-        plan = _plan(lake, con, declared, handles, full=False)
+        plan = _plan(lake, con, DuckDB(con), declared, handles, full=False)
     return {name: None if name in plan.rebuilt else len(dates) for name, dates in plan.stale.items()}
-
-
-def _add_constants(con: duckdb.DuckDBPyConnection) -> None:
-    constants = ", ".join(f"{value} as {name}" for name, value in gold_files.CONSTANTS.items())
-    con.execute(f"create view constants as select {constants}")
 
 
 # ---------------------------------------------------------------- tables by date
@@ -135,6 +130,7 @@ class _Plan:
 def _plan(
     lake: Lake,
     con: duckdb.DuckDBPyConnection,
+    engine: Engine,
     declared: Mapping[str, GoldFile],
     handles: Mapping[str, DeltaTable | None],
     full: bool,
@@ -142,7 +138,7 @@ def _plan(
     # The handles were opened before: so what they show can't be newer than the bases.
     bases = {name: open_base(lake, name) for name in ("silver", "quarantine")}
     existing = _all_dates(con, bases)
-    changes = Changes(lake, con, bases)
+    changes = Changes(lake, con, bases, engine.linked_dates)
     stale: dict[str, frozenset[dt.date]] = {}
     rebuilt: set[str] = set()
     kept_before = {name: _kept_before(declared[name], declared, bases) for name in handles}
@@ -169,115 +165,34 @@ def _kept_before(file: GoldFile, declared: Mapping[str, GoldFile], bases: Mappin
 def _refresh_dated(
     lake: Lake,
     con: duckdb.DuckDBPyConnection,
+    engine: Engine,
     declared: Mapping[str, GoldFile],
     tables: list[GoldFile],
     full: bool,
-    chunk_rows: int,
     step: Callable[[str], None],
 ) -> list[Refreshed]:
     done: dict[str, Refreshed] = {}
     for _ in range(_MAX_ATTEMPTS):
         handles = {table.name: _open_or_create(lake, con, table, step) for table in tables if table.name not in done}
-        plan = _plan(lake, con, declared, handles, full)
+        plan = _plan(lake, con, engine, declared, handles, full)
         done |= {name: Refreshed(name, "unchanged", 0, 0, 0.0) for name in handles if name not in plan.stale}
-        results, seconds = _compute(con, declared, plan.stale, plan.bases, chunk_rows)
-        for name, dates in plan.stale.items():
-            started = time.perf_counter()
-            is_full = name in plan.rebuilt
+        orders = [_order(con, plan, declared[name], handles[name]) for name in plan.stale]
+        computed = engine.compute(orders, declared, plan.bases) if orders else {}
+        for order in orders:
+            name = order.file.name
             fingerprint = gold_files.fingerprint(name, declared)
             entries = {f"{base.txn}@{fingerprint}": base.handle.version() for base in plan.bases.values()}
-            rows = results[name]
-            if is_full:
-                rows = _with_kept(con, handles[name], rows, plan.kept_before[name])
-            if _write(handles[name], rows, None if is_full else dates, entries, step):
-                how = "full" if is_full else "incremental"
-                spent = seconds[name] + time.perf_counter() - started
-                done[name] = Refreshed(name, how, len(dates), results[name].num_rows, spent)
+            refreshed = _commit(order, computed[name], entries, step)
+            if refreshed is not None:
+                done[name] = refreshed
         if len(done) == len(tables):
             return [done[table.name] for table in tables]
     raise CommitConflict(f"other refreshes of gold at {lake.uri} got in between at each of {_MAX_ATTEMPTS} tries")
 
 
-def _with_kept(con: duckdb.DuckDBPyConnection, handle: DeltaTable, rows: pa.Table, before: dt.date) -> pa.Table:
-    """Return a table's new rows and those that it has of dates before one, in the columns of the new ones."""
-    if before == dt.date.min:
-        return rows
-    create_view(con, "had", handle)
-    con.register("computed", rows.slice(0, 0))
-    query = "from computed union all by name from had where event_date < $before"
-    kept: pa.Table = con.sql(query, params={"before": before}).to_arrow_table()
-    con.unregister("computed")
-    return pa.concat_tables([rows, kept.select(rows.column_names).cast(rows.schema)])
-
-
-def _compute(
-    con: duckdb.DuckDBPyConnection,
-    declared: Mapping[str, GoldFile],
-    stale: Mapping[str, frozenset[dt.date]],
-    bases: Mapping[str, Base],
-    chunk_rows: int,
-) -> tuple[dict[str, pa.Table], dict[str, float]]:
-    """Run the SQL of the stale tables, chunk of dates by chunk of dates."""
-    parts: dict[str, list[pa.Table]] = {name: [] for name in stale}
-    seconds = dict.fromkeys(stale, 0.0)
-    every = frozenset[dt.date]().union(*stale.values())
-    for chunk in _chunks(every, bases["silver"].files, chunk_rows):
-        targets = {name: dates & chunk for name, dates in stale.items() if dates & chunk}
-        needed = gold_files.needed_dates(targets, declared)
-        for source in declared.values():
-            if source.is_source and source.name in needed:
-                _create_views(con, source, declared, needed[source.name], bases)
-                con.execute(f"create or replace temp table {source.name} as {source.sql}")
-        for name, dates in targets.items():
-            started = time.perf_counter()
-            _create_views(con, declared[name], declared, dates, bases)
-            parts[name].append(_run(con, declared[name]))
-            seconds[name] += time.perf_counter() - started
-    schemas = {name: _schema(con, declared[name]) for name in stale}
-    return {name: pa.concat_tables(tables or [schemas[name].empty_table()]) for name, tables in parts.items()}, seconds
-
-
-def _create_views(
-    con: duckdb.DuckDBPyConnection,
-    file: GoldFile,
-    declared: Mapping[str, GoldFile],
-    dates: frozenset[dt.date],
-    bases: Mapping[str, Base],
-) -> None:
-    """Make `wanted` and the bases that a file reads, cut down to what its window says."""
-    con.register("wanted", pa.table({"event_date": pa.array(sorted(dates), pa.date32())}))
-    for read in file.reads:
-        if read.source in declared:
-            continue
-        near = {str(date) for date in gold_files.shift(dates, read.before, read.after)}
-        if read.source == "null_partition":
-            undated = [f.path for f in bases["silver"].files if f.partition is None]
-            create_view(con, "undated", bases["silver"].handle, undated)
-            con.execute(
-                "create or replace view null_partition as "
-                "select *, cast(ingest_timestamp as date) as ingest_date from undated"
-            )
-        else:
-            base = bases[read.source]
-            create_view(con, base.name, base.handle, [f.path for f in base.files if f.partition in near])
-
-
-def _chunks(dates: frozenset[dt.date], silver: list[DataFile], chunk_rows: int) -> Iterator[frozenset[dt.date]]:
-    """Cut dates into runs of about `chunk_rows` rows of silver; at least one date each."""
-    rows: dict[str | None, int] = {}
-    for file in silver:
-        rows[file.partition] = rows.get(file.partition, 0) + (file.rows or 0)
-    chunk: list[dt.date] = []
-    size = 0
-    for date in sorted(dates):
-        more = rows.get(str(date), 0)
-        if chunk and size + more > chunk_rows:
-            yield frozenset(chunk)
-            chunk, size = [], 0
-        chunk.append(date)
-        size += more
-    if chunk:
-        yield frozenset(chunk)
+def _order(con: duckdb.DuckDBPyConnection, plan: _Plan, file: GoldFile, handle: DeltaTable) -> Order:
+    name = file.name
+    return Order(file, handle, schema_of(con, file), name in plan.rebuilt, plan.stale[name], plan.kept_before[name])
 
 
 def _all_dates(con: duckdb.DuckDBPyConnection, bases: Mapping[str, Base]) -> frozenset[dt.date]:
@@ -294,12 +209,12 @@ def _all_dates(con: duckdb.DuckDBPyConnection, bases: Mapping[str, Base]) -> fro
 def _refresh_whole(
     lake: Lake,
     con: duckdb.DuckDBPyConnection,
+    engine: Engine,
     declared: Mapping[str, GoldFile],
     file: GoldFile,
     full: bool,
     step: Callable[[str], None],
 ) -> Refreshed:
-    started = time.perf_counter()
     fingerprint = gold_files.fingerprint(file.name, declared)
     for _ in range(_MAX_ATTEMPTS):
         handle = _open_or_create(lake, con, file, step)
@@ -310,68 +225,44 @@ def _refresh_whole(
         }
         if not full and all(handle.transaction_version(app_id) == version for app_id, version in entries.items()):
             return Refreshed(file.name, "unchanged", 0, 0, 0.0)
-        for name, source in sources.items():
-            create_view(con, name.removeprefix("gold/"), source)
-        rows = _run(con, file)
-        if _write(handle, rows, None, entries, step):
-            return Refreshed(file.name, "full", 0, rows.num_rows, time.perf_counter() - started)
+        order = Order(file, handle, schema_of(con, file), is_full=True)
+        refreshed = _commit(order, engine.compute_whole(order, sources), entries, step)
+        if refreshed is not None:
+            return refreshed
     raise CommitConflict(
         f"other refreshes of {lake.path(f'gold/{file.name}')} got in between at each of {_MAX_ATTEMPTS} tries"
     )
 
 
-# ---------------------------------------------------------------- running and writing
+# ---------------------------------------------------------------- writing
 
 
-def _run(con: duckdb.DuckDBPyConnection, file: GoldFile) -> pa.Table:
-    """Run a file's SQL; its columns must be those of its header, which fixes their types."""
-    typed = ", ".join(f'cast("{column.name}" as {column.type}) as "{column.name}"' for column in file.columns)
-    relation = con.sql(f"select * from ({file.sql}\n)")  # noqa: S608  # our own file
-    declared = [column.name for column in file.columns]
-    if relation.columns != declared:
-        raise ValueError(f"{file.name}: the header declares {declared}, the SQL gives {relation.columns}")
-    rows: pa.Table = con.sql(f"select {typed} from ({file.sql}\n)").to_arrow_table()  # noqa: S608  # our own file
-    return rows
+def _commit(
+    order: Order, computed: Computed, entries: Mapping[str, int], step: Callable[[str], None]
+) -> Refreshed | None:
+    """Commit what was computed of a gold table.
 
-
-def _schema(con: duckdb.DuckDBPyConnection, file: GoldFile) -> pa.Schema:
-    typed = ", ".join(f'cast(null as {column.type}) as "{column.name}"' for column in file.columns)
-    return con.sql(f"select {typed} where false").to_arrow_table().schema
-
-
-def _write(
-    handle: DeltaTable,
-    rows: pa.Table,
-    dates: frozenset[dt.date] | None,
-    entries: Mapping[str, int],
-    step: Callable[[str], None],
-) -> bool:
-    """Commit a gold table's rows: those of `dates`, or all.
-
-    The handle is the one on which it was decided what to compute, so that a refresh that came in between is noticed: it
-    wrote the same `txn` ids.
+    The order's handle is the one on which it was decided what to compute, so that a refresh that came in between is
+    noticed: it wrote the same `txn` ids.
 
     Returns:
-        Whether it is in the table; False when another refresh came in between.
+        What was done; None when another refresh came in between, and nothing was.
     """
+    started = time.perf_counter()
     properties = CommitProperties(
         app_transactions=[Transaction(app_id, version) for app_id, version in entries.items()]
     )
     step("before gold")
     try:
-        if dates is None:
-            write_deltalake(handle, rows, mode="overwrite", schema_mode="overwrite", commit_properties=properties)
-        else:
-            literals = ", ".join(f"date '{date}'" for date in sorted(dates))
-            write_deltalake(
-                handle, rows, mode="overwrite", predicate=f"event_date in ({literals})", commit_properties=properties
-            )
+        computed.overwrite(order, properties)
     except CommitFailedError:
-        return False
+        return None
     except (OSError, DeltaError) as error:
-        raise store_trouble(handle.table_uri, error) from error
+        raise store_trouble(order.handle.table_uri, error) from error
     step("after gold")
-    return True
+    how = "full" if order.is_full else "incremental"
+    seconds = computed.seconds + time.perf_counter() - started
+    return Refreshed(order.file.name, how, len(order.dates), computed.rows, seconds)
 
 
 def _open_or_create(
@@ -389,7 +280,7 @@ def _open_or_create(
             Path(path).mkdir(parents=True, exist_ok=True)
         DeltaTable.create(
             path,
-            schema=_schema(con, file),
+            schema=schema_of(con, file),
             mode="ignore",
             partition_by=["event_date"] if file.is_dated else None,
             name=f"playlake gold {file.name}",

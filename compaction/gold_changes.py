@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from importlib.resources import files
-from typing import Any
+from typing import TypeAlias
 
 import duckdb
 from deltalake import DeltaTable
@@ -69,13 +68,20 @@ def seen_versions(
     return seen
 
 
+LinkedDates: TypeAlias = Callable[[Base, list[DataFile], list[DataFile]], Iterable[tuple[str, dt.date]]]
+"""What joins the rows of changed files with those of dates around; `gold_engine.Engine.linked_dates`."""
+
+
 class Changes:
     """Which dates changed since some version; asked once per refresh for each version that the tables are at."""
 
-    def __init__(self, lake: Lake, con: duckdb.DuckDBPyConnection, bases: Mapping[str, Base]) -> None:
+    def __init__(
+        self, lake: Lake, con: duckdb.DuckDBPyConnection, bases: Mapping[str, Base], linked_dates: LinkedDates
+    ) -> None:
         self._lake = lake
         self._con = con
         self._bases = bases
+        self._ask_linked_dates = linked_dates
         self._commits: dict[tuple[str, int], list[Commit]] = {}
         self._linked: dict[int, dict[str, frozenset[dt.date]]] = {}
 
@@ -126,7 +132,11 @@ class Changes:
         touched = [file.path for file in self._touched(version) if file.partition is None]
         if not touched:
             return frozenset()
-        rows = self._read("select distinct cast(ingest_timestamp as date) from touched", {"touched": touched})
+        try:
+            create_view(self._con, "touched", self._bases["silver"].handle, touched)
+            rows = self._con.execute("select distinct cast(ingest_timestamp as date) from touched").fetchall()
+        except (duckdb.IOException, FileNotFoundError) as error:  # a file that left the table was vacuumed since
+            raise LogGone(str(error)) from None
         return frozenset(row[0] for row in rows)
 
     def _linked_dates(self, version: int, declared: Mapping[str, GoldFile]) -> dict[str, frozenset[dt.date]]:
@@ -138,20 +148,10 @@ class Changes:
             nearby = [file for file in self._bases["silver"].files if file.partition in set(map(str, near))]
             found: dict[str, set[dt.date]] = {}
             if not dates_in(nearby) <= changed:  # else every date is computed anyway
-                query = files("compaction").joinpath("linked_dates.sql").read_text(encoding="utf-8")
-                views = {"silver": [file.path for file in nearby], "touched": [file.path for file in touched]}
-                for source, date in self._read(query, views):
+                for source, date in self._ask_linked_dates(self._bases["silver"], nearby, touched):
                     found.setdefault(source, set()).add(date)
             self._linked[version] = {source: frozenset(dates) for source, dates in found.items()}
         return self._linked[version]
-
-    def _read(self, query: str, views: Mapping[str, list[str]]) -> list[tuple[Any, ...]]:
-        try:
-            for view, paths in views.items():
-                create_view(self._con, view, self._bases["silver"].handle, paths)
-            return self._con.execute(query).fetchall()
-        except (duckdb.IOException, FileNotFoundError) as error:  # a file that left the table was vacuumed since
-            raise LogGone(str(error)) from None
 
 
 def dates_in(files: Iterable[DataFile]) -> frozenset[dt.date]:

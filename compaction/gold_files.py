@@ -19,7 +19,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -193,6 +193,13 @@ def fingerprint(name: str, declared: Mapping[str, GoldFile]) -> str:
 
     feed(declared[name])
     return digest.hexdigest()[:12]
+
+
+def check_columns(file: GoldFile, columns: Sequence[str]) -> None:
+    """Raise `ValueError` unless the columns that a file's SQL gives are those of its header."""
+    declared = [column.name for column in file.columns]
+    if list(columns) != declared:
+        raise ValueError(f"{file.name}: the header declares {declared}, the SQL gives {list(columns)}")
 
 
 def shift(dates: Iterable[dt.date], before: int, after: int) -> frozenset[dt.date]:

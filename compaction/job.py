@@ -16,6 +16,7 @@ from compaction import gold_files
 from compaction.compact import TARGET_FILE_BYTES, compact, plan
 from compaction.dedupe import count_repeats, dedupe
 from compaction.gold import pending, refresh
+from compaction.gold_engine import Engine
 from compaction.manifests import refresh_manifests
 from compaction.marks import why_not_repaired
 from compaction.repair import columns_to_add, preview, repair
@@ -50,6 +51,7 @@ def run(
     target_file_bytes: int = TARGET_FILE_BYTES,
     memory_limit: str = MEMORY_LIMIT,
     should_vacuum: bool = True,
+    should_refresh_gold: bool = True,
     repair_rules: RepairRules | None = None,
     implausible: bool = False,
     retention: Retention | None = None,
@@ -64,6 +66,7 @@ def run(
         target_file_bytes: how large compacted files should become.
         memory_limit: DuckDB's, for dedupe and gold.
         should_vacuum: whether to look for files to delete, which lists every folder of the lake.
+        should_refresh_gold: whether gold is this job's task, and not that of `gold --engine spark`.
         repair_rules: where repair finds times; None: those that ship.
         implausible: whether repair takes rows, too, whose date can't be right.
         retention: how long replaced files and the log stay; None: a week.
@@ -79,7 +82,7 @@ def run(
     if lake.is_own:
         yield _timed("dedupe", lambda: _dedupe(lake, memory_limit, step))
     yield _timed("compact", lambda: _compact(lake, target_file_bytes, step))
-    if lake.is_own:
+    if lake.is_own and should_refresh_gold:
         yield run_gold(lake, memory_limit=memory_limit, step=step)
     refresh_manifests(lake, _all_tables(lake))
     if should_vacuum:
@@ -91,6 +94,7 @@ def outlook(
     *,
     target_file_bytes: int = TARGET_FILE_BYTES,
     memory_limit: str = MEMORY_LIMIT,
+    should_refresh_gold: bool = True,
     repair_rules: RepairRules | None = None,
     implausible: bool = False,
     retention: Retention | None = None,
@@ -105,7 +109,7 @@ def outlook(
     if lake.is_own:
         yield _timed("dedupe", lambda: _would_dedupe(lake, memory_limit))
     yield _timed("compact", lambda: _would_compact(lake, target_file_bytes))
-    if lake.is_own:
+    if lake.is_own and should_refresh_gold:
         yield _timed("gold", lambda: _would_refresh(lake))
     yield _timed("vacuum", lambda: _vacuum(lake, retention or Retention(), dry_run=True))
 
@@ -140,10 +144,11 @@ def run_gold(
     *,
     full: bool = False,
     memory_limit: str = MEMORY_LIMIT,
+    engine: Engine | None = None,
     step: Callable[[str], None] | None = None,
 ) -> Step:
-    """Do the job's gold step alone; raises what `compaction.gold.refresh` does."""
-    return _timed("gold", lambda: _gold(lake, full, memory_limit, step or _no_fault))
+    """Do the job's gold step alone; arguments and errors are those of `compaction.gold.refresh`."""
+    return _timed("gold", lambda: _gold(lake, full, memory_limit, engine, step or _no_fault))
 
 
 def versions(lake: Lake) -> dict[str, int]:
@@ -221,8 +226,8 @@ def _would_compact(lake: Lake, target_file_bytes: int) -> _Outcome:
     return line, bool(found), {"candidates": detail}
 
 
-def _gold(lake: Lake, full: bool, memory_limit: str, step: Callable[[str], None]) -> _Outcome:
-    done = refresh(lake, full=full, memory_limit=memory_limit, step=step)
+def _gold(lake: Lake, full: bool, memory_limit: str, engine: Engine | None, step: Callable[[str], None]) -> _Outcome:
+    done = refresh(lake, full=full, memory_limit=memory_limit, engine=engine, step=step)
     changed = [table for table in done if table.how != "unchanged"]
     dates = max((table.dates for table in done), default=0)
     if changed:

@@ -184,8 +184,10 @@ def _polish(parser: argparse.ArgumentParser, settings: type[VerbSettings]) -> No
             continue
         if action.option_strings and action.metavar is not None:
             action.metavar = _VALUE_NAMES.get(_kind(field), action.metavar)
+        if get_origin(field.annotation) is list:
+            action.type = '"{}"'.format  # else pydantic-settings cuts it at commas
         if action.help is not None:
-            action.help = re.sub(r" \(default: (None|False|\[\]|\d{7,})\)", "", action.help)
+            action.help = re.sub(r" \(default: (None|False|True|\[\]|\d{7,})\)", "", action.help)
 
 
 def _kind(field: FieldInfo) -> Any:

@@ -18,6 +18,7 @@
         ├── FenceLost             another writer claimed a Kafka partition that this one was writing
         ├── CommitConflict        a table kept being changed by others while one commit was tried again
         ├── RewriteMismatch       a repair or dedupe wrote other rows than it had planned; nothing was committed
+        ├── SparkFailed           Spark did not start, or gave up while it computed gold
         └── QueryError            a user's SQL can't be answered, or asks for more than to read the lake
 
 Bad *data* is never an exception: it is a quarantine row with its reasons. A bug is any exception outside of this tree:
@@ -97,6 +98,10 @@ class CommitConflict(TerminalError):
 
 class RewriteMismatch(TerminalError):
     """A rewrite of rows wrote something other than it planned, and was not committed."""
+
+
+class SparkFailed(TerminalError):
+    """Spark did not start, or gave up while it computed gold. Tables that it had not got to are as they were."""
 
 
 class QueryError(TerminalError):

@@ -12,7 +12,7 @@ import pytest
 
 from tests import broker as brokers
 from tests import kinesis as kinesis_apis
-from tests import maven, trino
+from tests import maven, spark, trino
 from tests import registry as registries
 from tests import s3 as s3_servers
 
@@ -61,6 +61,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if "trino_parser" in needed:
         with contextlib.suppress(maven.NoJars):
             trino.prepare(_say(session.config))
+    if "spark_options" in needed:
+        with contextlib.suppress(maven.NoJars):
+            spark.prepare(_say(session.config))
     if "kinesis" in needed:
         with contextlib.suppress(kinesis_apis.NoKinesis):  # the fixture tells why
             kinesis_apis.prepare(_say(session.config))
@@ -131,6 +134,16 @@ def trino_parser(pytestconfig: pytest.Config) -> Callable[[Sequence[str]], list[
     except maven.NoJars as error:
         pytest.fail(str(error), pytrace=False)
     return functools.partial(trino.parse, libs)
+
+
+@pytest.fixture(scope="session")
+def spark_options(pytestconfig: pytest.Config) -> dict[str, str]:
+    """Settings of a small Spark that reads Delta tables."""
+    try:
+        libs = spark.prepare(_say(pytestconfig))
+    except maven.NoJars as error:
+        pytest.fail(str(error), pytrace=False)
+    return spark.options(libs)
 
 
 @pytest.fixture(scope="session")

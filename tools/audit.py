@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 PIP_AUDIT = "pip-audit==2.10.1"
-_LOCKED = ("uv", "export", "--frozen", "--quiet", "--no-dev", "--all-extras", "--no-emit-project", "--no-header")
+_LOCKED = ("uv", "export", "--frozen", "--quiet", "--no-dev", "--extra=dashboard", "--no-emit-project", "--no-header")
 
 
 def ask() -> dict[str, Any] | str:

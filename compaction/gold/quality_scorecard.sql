@@ -30,7 +30,7 @@ with judged as (
         count(*) filter (where list_contains(warnings, 'unknown_title')) as unknown_title_rows,
         count(*) filter (where list_contains(warnings, 'unknown_country')) as unknown_country_rows,
         count(*) filter (where list_contains(warnings, 'unknown_device_type')) as unknown_device_rows,
-        count(*) filter (where len(warnings) > 0) as warned_rows,
+        count(*) filter (where array_length(warnings) > 0) as warned_rows,
         cast(sum(cast(quality_score as decimal(9, 6))) as double) / count(*) as avg_quality_score
     from silver
     where event_date is not null

@@ -12,7 +12,7 @@
 --   full_views     double  watch seconds ÷ duration_s, added up over titles; titles without a duration count nothing
 with by_director as (
     select
-        trim(unnest(string_split(director, ','))) as director,
+        unnest(string_split(director, ',')) as part,
         title_id, plays,
         cast(round(watch_seconds * 1000000) as bigint) as watch_us,
         cast(round(duration_s * 1000000) as bigint) as duration_us
@@ -22,12 +22,12 @@ with by_director as (
 
 by_title as (
     select
-        director, title_id,
+        trim(part) as director, title_id,
         sum(plays) as plays, sum(watch_us) as watch_us,
         cast(sum(watch_us) as double) / max(duration_us) as full_views
     from by_director
-    where director <> ''
-    group by director, title_id
+    where trim(part) <> ''
+    group by trim(part), title_id
 ),
 
 totals as (

@@ -33,6 +33,7 @@ _VACUUM_EVERY_S = 86400.0
 class _Options(TypedDict):
     target_file_bytes: int
     memory_limit: str
+    should_refresh_gold: bool
     repair_rules: RepairRules | None
     implausible: bool
     retention: Retention
@@ -61,6 +62,7 @@ class Settings(LakeOrTableSettings):
         None, description="keep replaced files and the logs so long; default: 7d, and not less without --force"
     )
     force: bool = Field(False, description="let --retain be less than 7d, or than a table itself says")
+    gold: bool = Field(True, description="leave gold to another job, such as `playlake gold --engine spark`")
     memory: Size = Field(
         2 * 10**9, description="dedupe and gold work in about this much memory, then in temporary files"
     )
@@ -80,6 +82,7 @@ def run(settings: Settings) -> int:
     options = _Options(
         target_file_bytes=settings.target_file_bytes,
         memory_limit=f"{settings.memory}B",
+        should_refresh_gold=settings.gold,
         repair_rules=read_rules(settings.repair_rules) if settings.repair_rules else None,
         implausible=settings.implausible,
         retention=Retention(dt.timedelta(seconds=settings.retain) if settings.retain else None, settings.force),

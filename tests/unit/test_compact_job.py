@@ -67,6 +67,14 @@ def test_every_commit_of_the_job_is_between_two_steps_that_faults_can_name(lake)
     assert [f"{moment} {name}" for name in commits for moment in ("before", "after")] == seen
 
 
+def test_gold_can_be_left_to_another_job(lake, capsys):
+    for flags in (["--dry-run"], []):
+        code, out, err = told(capsys, "compact", "--lake", lake.uri, "--no-gold", *flags)
+        assert (0, "") == (code, err)
+        assert ["repair", "dedupe", "compact", "vacuum"] == [line.split()[0] for line in out]
+    assert not lake.exists("gold/title_daily")
+
+
 def test_a_second_run_has_nothing_to_do(lake, capsys):
     main(["compact", "--lake", lake.uri])
     before = everything(lake)

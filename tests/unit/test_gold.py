@@ -8,6 +8,7 @@ from compaction import gold, gold_files
 from compaction.dedupe import dedupe
 from compaction.delta_log import live_files
 from compaction.gold import refresh
+from compaction.gold_duckdb import DuckDB
 from compaction.repair import repair
 from schemas.errors import LakeNotFound
 from sink.lake import Lake
@@ -419,7 +420,7 @@ def test_chunks_of_dates_give_the_same(lake):
 
 
 def test_a_refresh_that_another_overtook_computes_again(lake, monkeypatch):
-    compute = gold._compute
+    compute = DuckDB.compute
     others = iter([1])
 
     def interrupted(*arguments):
@@ -429,7 +430,7 @@ def test_a_refresh_that_another_overtook_computes_again(lake, monkeypatch):
         return compute(*arguments)
 
     lakes.append(lake, "silver", [lakes.silver(at="2026-11-10T15:00:00")])
-    monkeypatch.setattr(gold, "_compute", interrupted)
+    monkeypatch.setattr(DuckDB, "compute", interrupted)
     refresh(lake)
     incremental = everything(lake)
     refresh(lake, full=True)

@@ -120,3 +120,9 @@ def test_a_port_that_is_none_names_its_flag(port):
 
     with pytest.raises(ConfigError, match="--web-port: "):
         load(Stream, ["--broker", "kafka://b:1", "--topic", "t", "--lake", "l", "--web-port", port])
+
+
+@pytest.mark.parametrize("value", ["spark.jars=a.jar,b.jar", "x=[1]", "x={a", "x=a\\b", "x="])
+def test_a_value_of_a_list_is_taken_as_it_is(value):
+    words = ["--kafka-option", value, "--kafka-option", "acks=1"]
+    assert [value, "acks=1"] == load(Listing, words).kafka_option

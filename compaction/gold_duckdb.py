@@ -1,0 +1,171 @@
+"""Gold's SQL on DuckDB, in this process: chunk of dates by chunk of dates, within a memory limit."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Final
+
+import duckdb
+import pyarrow as pa
+from deltalake import CommitProperties, DeltaTable, write_deltalake
+
+from compaction import gold_files
+from compaction.delta_log import DataFile, LogGone
+from compaction.gold_changes import Base
+from compaction.gold_engine import Order
+from compaction.gold_files import GoldFile
+from sink.scan import create_view
+
+CHUNK_ROWS: Final = 4_000_000
+"""Silver rows of the dates that are computed at once: bounds memory whatever the size of the lake."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What DuckDB computed of one gold table; see `gold_engine.Computed`."""
+
+    table: pa.Table
+    seconds: float
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+        count: int = self.table.num_rows
+        return count
+
+    def overwrite(self, order: Order, properties: CommitProperties) -> None:
+        """Write the rows and commit them; see `gold_engine.Computed`."""
+        handle, rows = order.handle, self.table
+        if order.is_full:
+            write_deltalake(handle, rows, mode="overwrite", schema_mode="overwrite", commit_properties=properties)
+        else:
+            literals = ", ".join(f"date '{date}'" for date in sorted(order.dates))
+            write_deltalake(
+                handle, rows, mode="overwrite", predicate=f"event_date in ({literals})", commit_properties=properties
+            )
+
+
+class DuckDB:
+    """Gold's SQL on one DuckDB connection; see `gold_engine.Engine`."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, chunk_rows: int = CHUNK_ROWS) -> None:
+        """Take a connection (`compaction.workspace`), and how many silver rows to compute dates of at once."""
+        self._con = con
+        self._chunk_rows = chunk_rows
+        constants = ", ".join(f"{value} as {name}" for name, value in gold_files.CONSTANTS.items())
+        con.execute(f"create or replace view constants as select {constants}")
+
+    def linked_dates(
+        self, silver: Base, nearby: Sequence[DataFile], touched: Sequence[DataFile]
+    ) -> Iterable[tuple[str, dt.date]]:
+        """Answer `linked_dates.sql`; see `gold_engine.Engine`."""
+        try:
+            create_view(self._con, "silver", silver.handle, [file.path for file in nearby])
+            create_view(self._con, "touched", silver.handle, [file.path for file in touched])
+            query = files("compaction").joinpath("linked_dates.sql").read_text(encoding="utf-8")
+            found: list[tuple[str, dt.date]] = self._con.execute(query).fetchall()
+        except (duckdb.IOException, FileNotFoundError) as error:
+            raise LogGone(str(error)) from None
+        return found
+
+    def compute(
+        self, orders: Sequence[Order], declared: Mapping[str, GoldFile], bases: Mapping[str, Base]
+    ) -> Mapping[str, Rows]:
+        """Compute dated tables; see `gold_engine.Engine`."""
+        parts: dict[str, list[pa.Table]] = {order.file.name: [] for order in orders}
+        seconds = dict.fromkeys(parts, 0.0)
+        every = frozenset[dt.date]().union(*(order.dates for order in orders))
+        for chunk in _chunks(every, bases["silver"].files, self._chunk_rows):
+            targets = {order.file.name: order.dates & chunk for order in orders if order.dates & chunk}
+            needed = gold_files.needed_dates(targets, declared)
+            for source in declared.values():
+                if source.is_source and source.name in needed:
+                    self._create_views(source, declared, needed[source.name], bases)
+                    self._con.execute(f"create or replace temp table {source.name} as {source.sql}")
+            for name, dates in targets.items():
+                started = time.perf_counter()
+                self._create_views(declared[name], declared, dates, bases)
+                parts[name].append(self._run(declared[name]))
+                seconds[name] += time.perf_counter() - started
+        return {order.file.name: self._with_kept(order, parts[order.file.name], seconds) for order in orders}
+
+    def compute_whole(self, order: Order, sources: Mapping[str, DeltaTable]) -> Rows:
+        """Compute a table without dates; see `gold_engine.Engine`."""
+        started = time.perf_counter()
+        for name, source in sources.items():
+            create_view(self._con, name.removeprefix("gold/"), source)
+        rows = self._run(order.file)
+        return Rows(rows, time.perf_counter() - started)
+
+    def _with_kept(self, order: Order, parts: list[pa.Table], seconds: Mapping[str, float]) -> Rows:
+        """Return a table's new rows and those that it keeps, in the columns of the new ones."""
+        rows = pa.concat_tables(parts or [order.schema.empty_table()])
+        if order.is_full and order.kept_before > dt.date.min:
+            create_view(self._con, "had", order.handle)
+            self._con.register("computed", rows.slice(0, 0))
+            query = "from computed union all by name from had where event_date < $before"
+            kept: pa.Table = self._con.sql(query, params={"before": order.kept_before}).to_arrow_table()
+            self._con.unregister("computed")
+            rows = pa.concat_tables([rows, kept.select(rows.column_names).cast(rows.schema)])
+        return Rows(rows, seconds[order.file.name])
+
+    def _create_views(
+        self,
+        file: GoldFile,
+        declared: Mapping[str, GoldFile],
+        dates: frozenset[dt.date],
+        bases: Mapping[str, Base],
+    ) -> None:
+        """Make `wanted` and the bases that a file reads, cut down to what its window says."""
+        con = self._con
+        con.register("wanted", pa.table({"event_date": pa.array(sorted(dates), pa.date32())}))
+        for read in file.reads:
+            if read.source in declared:
+                continue
+            near = {str(date) for date in gold_files.shift(dates, read.before, read.after)}
+            if read.source == "null_partition":
+                undated = [f.path for f in bases["silver"].files if f.partition is None]
+                create_view(con, "undated", bases["silver"].handle, undated)
+                con.execute(
+                    "create or replace view null_partition as "
+                    "select *, cast(ingest_timestamp as date) as ingest_date from undated"
+                )
+            else:
+                base = bases[read.source]
+                create_view(con, base.name, base.handle, [f.path for f in base.files if f.partition in near])
+
+    def _run(self, file: GoldFile) -> pa.Table:
+        """Run a file's SQL; its columns must be those of its header, which fixes their types."""
+        typed = ", ".join(f'cast("{column.name}" as {column.type}) as "{column.name}"' for column in file.columns)
+        relation = self._con.sql(f"select * from ({file.sql}\n)")  # noqa: S608  # our own file
+        gold_files.check_columns(file, relation.columns)
+        rows: pa.Table = self._con.sql(f"select {typed} from ({file.sql}\n)").to_arrow_table()  # noqa: S608
+        return rows
+
+
+def schema_of(con: duckdb.DuckDBPyConnection, file: GoldFile) -> pa.Schema:
+    """Return the columns of a gold table as its header declares them."""
+    typed = ", ".join(f'cast(null as {column.type}) as "{column.name}"' for column in file.columns)
+    return con.sql(f"select {typed} where false").to_arrow_table().schema
+
+
+def _chunks(dates: frozenset[dt.date], silver: list[DataFile], chunk_rows: int) -> Iterator[frozenset[dt.date]]:
+    """Cut dates into runs of about `chunk_rows` rows of silver; at least one date each."""
+    rows: dict[str | None, int] = {}
+    for file in silver:
+        rows[file.partition] = rows.get(file.partition, 0) + (file.rows or 0)
+    chunk: list[dt.date] = []
+    size = 0
+    for date in sorted(dates):
+        more = rows.get(str(date), 0)
+        if chunk and size + more > chunk_rows:
+            yield frozenset(chunk)
+            chunk, size = [], 0
+        chunk.append(date)
+        size += more
+    if chunk:
+        yield frozenset(chunk)
