@@ -18,7 +18,7 @@ from compaction.compact import TARGET_FILE_BYTES
 from compaction.repair_rules import RepairRules, read_rules
 from compaction.retention import Retention
 from playlake.lake_or_table import LakeOrTableSettings
-from playlake.lean import without_pandas
+from playlake.lean import lean
 from playlake.settings import Duration, Port, Size
 from schemas.errors import CommitConflict, ConfigError, TransientError
 from sink.faults import VARIABLE, fault_point
@@ -73,7 +73,7 @@ class Settings(LakeOrTableSettings):
     as_json: bool = Field(False, alias="json", description="print one JSON object each time, on one line")
 
 
-@without_pandas()
+@lean()
 def run(settings: Settings) -> int:
     """Compact; see `Settings`."""
     if settings.web_port is not None and settings.every is None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 from pydantic_settings import CliPositionalArg
 
-from playlake.lean import without_pandas
+from playlake.lean import lean
 from playlake.logs import LogFormat, set_up_logging
 from playlake.settings import Duration, Port, Size, VerbSettings
 from schemas.errors import TransientError
@@ -84,7 +84,7 @@ class Settings(VerbSettings):
     as_json: bool = Field(False, alias="json", description="print the final report as one JSON object")
 
 
-@without_pandas()
+@lean()
 def run(settings: Settings) -> int:
     """Take files in; see `Settings`."""
     from landing.notifications import open_queue

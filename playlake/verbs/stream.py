@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
 import os
@@ -15,7 +14,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from playlake.broker import client_options, is_kinesis, stream_of
-from playlake.lean import without_pandas
+from playlake.lean import lean
 from playlake.logs import LogFormat, set_up_logging
 from playlake.settings import Duration, Port, Size, VerbSettings
 from schemas.errors import TransientError
@@ -117,20 +116,15 @@ class Settings(VerbSettings):
         return self
 
 
-def _settle_memory() -> None:
-    """Choose how this process allocates and collects; both were measured (docs/performance.md).
-
-    By default each fetch's messages set the cycle collector off dozens of times, for a tenth of the worker's CPU, and
-    it finds nothing. Arrow's default allocator gives pages back that the next batch has to have cleared again.
-    """
+def _keep_pages() -> None:
+    """Have Arrow use jemalloc: its default gives pages back that the next batch has to have cleared again."""
     import pyarrow as pa
 
-    gc.set_threshold(200_000)
     if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ and "jemalloc" in pa.supported_memory_backends():
         pa.set_memory_pool(pa.jemalloc_memory_pool())
 
 
-@without_pandas()
+@lean()
 def run(settings: Settings) -> int:
     """Run a worker; see `Settings`."""
     from playlake.pseudonym_key import read_key
@@ -152,7 +146,7 @@ def run(settings: Settings) -> int:
     from stream_app.pipeline import Limits
 
     origin = _origin(settings, lake)
-    _settle_memory()
+    _keep_pages()
     with closing(registry) if registry is not None else nullcontext():
         report = run_worker(
             WorkerSettings(

@@ -31,7 +31,7 @@ def test_its_summary_adds_up_and_a_second_run_replaces_the_first(tmp_path):
         assert summary["holds"]
         assert 5_000 == summary["sent"] == sum(summary[n] for n in ("silver", "quarantine", "duplicates_dropped"))
         assert summary["null_partition_before"] > 0 == summary["null_partition_after"]
-        assert summary["silver_files_before"] > summary["silver_files_after"]
+        assert summary["silver_files_before"] >= summary["silver_files_after"] > 0  # the same after one flush
 
 
 def test_a_store_is_not_taken_for_a_folder(tmp_path):

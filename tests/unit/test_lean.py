@@ -5,8 +5,8 @@ import sys
 
 PROGRAM = """
 import sys
-from playlake.lean import without_pandas
-with without_pandas():
+from playlake.lean import lean
+with lean():
     import pyarrow
     pyarrow.array([1, 2])
     print("pandas" in sys.modules)
