@@ -2,7 +2,7 @@
 EVENTS ?= 200000
 LAKE ?=
 ARGS ?=
-JOBS ?= 3
+JOBS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test fault mutations compose-test lint bench audit sbom clean
@@ -14,7 +14,7 @@ help: ## list the recipes
 demo: ## everything once, nothing else installed (EVENTS=200000 LAKE=folder)
 	tools/run playlake demo --events $(EVENTS) $(if $(LAKE),--lake '$(LAKE)')
 
-test: ## all tests, against a real Apache Kafka (ARGS='-k verify' JOBS=3)
+test: ## all tests, against a real Apache Kafka (ARGS='-k verify' JOBS=4)
 	tools/chromium >/dev/null && tools/promtool >/dev/null
 	tools/run --dev pytest -n $(JOBS) --dist worksteal $(ARGS)
 
