@@ -30,8 +30,8 @@ class Measures:
     bronze_bytes: int = 35
     silver_bytes: int = 46
     gold_bytes: int = 10
-    cpu_s_per_event: float = 6.5e-6
-    worker_events_s: float = 250_000
+    cpu_s_per_event: float = 5.7e-6
+    worker_events_s: float = 300_000
     worker_load: float = 0.7
     flush_events: int = 100_000  # what --flush-bytes 32MiB holds
     flush_puts: float = 24.5  # PUT and LIST, of three tables and five dates

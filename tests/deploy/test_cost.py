@@ -55,4 +55,4 @@ def test_a_hundred_times_the_events_never_cost_less() -> None:
 
 
 def test_workers_are_at_seventy_percent_and_two_at_least() -> None:
-    assert [2, 2, 6] == [cost.workers(rate) for rate in (1, 350_000, 1_000_000)]
+    assert [2, 2, 3, 5] == [cost.workers(rate) for rate in (1, 420_000, 421_000, 1_000_000)]
