@@ -1,6 +1,6 @@
 """The data dictionary and where each table comes from, out of the event's schemas, the tables' and gold's SQL files.
 
-`playlake schema dictionary` prints it; docs/tables.md is its Markdown, held to it by a test.
+`playlake schema dictionary` prints it; docs/data_dictionary.md is its Markdown, held to it by a test.
 """
 
 from __future__ import annotations

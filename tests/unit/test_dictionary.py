@@ -14,11 +14,11 @@ from schemas.dictionary import MEANINGS, PURPOSES
 from schemas.event import LATER_NUMBER_FIELDS, LATER_TEXT_FIELDS
 from schemas.tables import TABLES
 
-FILE = Path(__file__).parents[2] / "docs" / "tables.md"
+FILE = Path(__file__).parents[2] / "docs" / "data_dictionary.md"
 
 
 def test_the_file_is_what_the_tool_prints():
-    assert markdown() == FILE.read_text(encoding="utf-8"), "run: playlake schema dictionary > docs/tables.md"
+    assert markdown() == FILE.read_text(encoding="utf-8"), "run: playlake schema dictionary > docs/data_dictionary.md"
 
 
 def test_every_column_has_a_meaning_and_no_other_has():
