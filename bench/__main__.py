@@ -1,6 +1,6 @@
 """Measure: two things side by side in one run, as ratios, with the absolute figures for the record.
 
-usage: python -m bench [throughput | freshness | growth | compaction | formats | startup …] [--events N] [--output FILE]
+usage: python -m bench [throughput | freshness | growth | compaction | formats | startup | pages …] [--events N]
 
 A broker is found as the tests find one.
 """
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests import broker as brokers
 
-SUITES = ("throughput", "freshness", "startup", "growth", "compaction", "formats")
+SUITES = ("throughput", "freshness", "startup", "growth", "compaction", "formats", "pages")
 
 
 def main() -> None:
