@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from kinesis import Stream
 
 _SERVERS = re.compile(r"[^\s,/]+:\d+(,[^\s,/]+:\d+)*")
+_REBOOTSTRAP = "metadata.recovery.rebootstrap.trigger.ms"
+_REBOOTSTRAP_MS = "10000"
+"""A cluster that goes down in order may name no broker in its last answer. librdkafka 2.16 then forgets all that it knew
+and by default asks at `--broker` again only after five minutes."""
 _KINESIS = "kinesis://"
 _STREAM = re.compile(r"kinesis://([a-z0-9-]+)/([A-Za-z0-9_.-]{1,128})/?")
 
@@ -62,7 +66,7 @@ def client_options(broker: str, kafka_options: Iterable[str] = ()) -> dict[str, 
         raise ConfigError(
             f"--broker {broker!r} is no broker's address: write kafka://host:port or kinesis://REGION/STREAM"
         )
-    options = {"bootstrap.servers": servers}
+    options = {"bootstrap.servers": servers, _REBOOTSTRAP: _REBOOTSTRAP_MS}
     for option in kafka_options:
         name, equals, value = option.partition("=")
         if not equals or not name.strip():

@@ -69,6 +69,7 @@ class Ledger:
         """Give `topic_id` where the lake may hold records of more than one topic of that name."""
         self.topic, self.topic_id = topic, topic_id
         self._settings = {"bootstrap.servers": broker.bootstrap, "linger.ms": 5, "message.max.bytes": 20_000_000}
+        self._settings["metadata.recovery.rebootstrap.trigger.ms"] = 5000  # playlake/broker.py says why
         self._settings["log_level"] = 3  # what fails, fails by its delivery report
         self.records: dict[Position, tuple[bytes | None, bytes | None, list[Header] | None]] = {}
 

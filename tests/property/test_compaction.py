@@ -61,7 +61,7 @@ def versions(lake: Lake) -> list[int]:
     return [lake.table(name).version() for name in ("silver", *(f"gold/{name}" for name in names))]
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(st.lists(st.one_of(appends, appends, jobs), min_size=1, max_size=8))
 def test_jobs_in_any_order_keep_every_event_and_gold_equals_a_rebuild(steps):
     with tempfile.TemporaryDirectory() as folder:
@@ -93,7 +93,7 @@ def test_jobs_in_any_order_keep_every_event_and_gold_equals_a_rebuild(steps):
         assert done == versions(lake)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(appends)
 def test_plays_in_gold_are_the_distinct_events_once_dedupe_has_run(rows):
     with tempfile.TemporaryDirectory() as folder:
