@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _SERVERS = re.compile(r"[^\s,/]+:\d+(,[^\s,/]+:\d+)*")
 _REBOOTSTRAP = "metadata.recovery.rebootstrap.trigger.ms"
 _REBOOTSTRAP_MS = "10000"
-"""A cluster that goes down in order may name no broker in its last answer. librdkafka 2.16 then forgets all that it knew
+"""A cluster that goes down in order may name no broker in its last answer. librdkafka 2.16 then forgets those it knew,
 and by default asks at `--broker` again only after five minutes."""
 _KINESIS = "kinesis://"
 _STREAM = re.compile(r"kinesis://([a-z0-9-]+)/([A-Za-z0-9_.-]{1,128})/?")

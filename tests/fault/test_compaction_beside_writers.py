@@ -40,7 +40,7 @@ def was_never_fenced(worker: Worker) -> None:
     assert [1] * PARTITIONS == [worker.claims(number).count(0) for number in range(PARTITIONS)]
 
 
-@pytest.mark.also_on_s3("repair")
+@pytest.mark.also_on_s3("in the long run")
 @pytest.mark.parametrize("job", REWRITES)
 def test_a_healthy_append_that_a_rewrite_refused_is_committed_again(
     viewed: Viewed,

@@ -41,6 +41,7 @@ def the_promise_holds(lake: Path, ledger: StreamLedger, kinesis: Kinesalite) -> 
     assert () == verify(Lake.at(str(lake)), stream=stream).faults
 
 
+@pytest.mark.short_run("after bronze", "after quarantine", "before silver")
 @pytest.mark.parametrize("step", [f"{moment} {table}" for table in TABLES for moment in ("before", "after")])
 def test_a_worker_killed_at_a_step_of_a_flush(
     workers: StreamWorkers,

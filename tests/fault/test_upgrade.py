@@ -65,7 +65,7 @@ def ids_by_writer(lake: Path) -> tuple[set[str], set[str]]:
     return found
 
 
-@pytest.mark.also_on_s3
+@pytest.mark.also_on_s3("in the long run")
 def test_workers_of_two_versions_killed_and_restarted_beside_each_other(
     workers: Workers, broker: Broker, topic: MakeTopic, lake: Path | str, dice: random.Random
 ) -> None:
