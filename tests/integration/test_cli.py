@@ -25,12 +25,12 @@ NOBODY = "kafka://127.0.0.1:1"
 
 
 def told(*arguments: str, cwd: Path) -> str:
-    """Run a command that must be refused within ten seconds; return the one line that it says."""
+    """Run a command that must be refused, in 7 s alone and 30 s beside other tests; return the one line that it says."""
     started = time.monotonic()
     done = playlake(*arguments, cwd=cwd)
     took = time.monotonic() - started
     assert (2, "") == (done.returncode, done.stdout), done.stderr
-    assert took < 10, f"took {took:.1f} s: {done.stderr}"
+    assert took < 30, f"took {took:.1f} s: {done.stderr}"
     return the_line(arguments[0], done.stderr)
 
 
