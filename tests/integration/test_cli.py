@@ -25,7 +25,7 @@ NOBODY = "kafka://127.0.0.1:1"
 
 
 def told(*arguments: str, cwd: Path) -> str:
-    """Run a command that must be refused, in 7 s alone and 30 s beside other tests; return the one line that it says."""
+    """Run a command that must be refused, in 7 s alone, 30 s beside other tests; return the one line that it says."""
     started = time.monotonic()
     done = playlake(*arguments, cwd=cwd)
     took = time.monotonic() - started
