@@ -12,11 +12,12 @@ from sink.faults import VARIABLE
 from tests.broker import Broker, fresh_name
 from tests.conftest import MakeTopic
 from tests.fault.promise import PARTITIONS, recover, the_promise_holds
-from tests.fault.test_kill import FLUSH_STEPS
+from tests.fault.test_kill import FLUSH_STEPS, SHORT_STEPS
 from tests.ledger import Ledger, events
 from tests.workers import Workers
 
 
+@pytest.mark.short_run(*SHORT_STEPS)
 @pytest.mark.also_on_s3("before quarantine")
 @pytest.mark.parametrize("step", FLUSH_STEPS)
 def test_a_zombie_stopped_at_a_step_of_a_flush_does_no_harm(
