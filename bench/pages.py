@@ -10,25 +10,12 @@ from typing import Any
 from bench import lakes
 from compaction.gold import refresh
 from sink.lake import Lake
-from tests.browser import chromium, dashboard, open_page
+from tests.browser import PAGES, chromium, dashboard, open_page
 
 DAYS = 30
 FILES = 500
 WANTED_S = 1.5
 _CACHED_S = 10.5
-PAGES = (
-    "",
-    "titles-and-genres",
-    "countries",
-    "hours-and-devices",
-    "retention",
-    "funnel",
-    "quality",
-    "volume-anomalies",
-    "pipeline-health",
-    "ledger",
-    "null-partition",
-)
 
 
 def measure(bootstrap: str, events: int, rounds: int, folder: Path) -> dict[str, Any]:

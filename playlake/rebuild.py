@@ -27,7 +27,7 @@ from deltalake.transaction import AddAction
 from compaction.delta_log import live_files
 from compaction.rewrite import Plan, rewrite
 from compaction.workspace import workspace
-from playlake.replay import Judge, commit_count, done_positions, finish, take_over
+from playlake.replay import Judge, commit_count, done_positions, finish, judged_in_chunks, reasons_in, take_over
 from schemas.errors import CommitConflict
 from schemas.tables import POSITION, RECORDS, SILVER
 from sink.columns import add_missing_columns
@@ -37,7 +37,6 @@ from sink.replays import replays, replays_entry
 from sink.scan import create_view, quoted
 
 _ROUND_ROWS: Final = 200_000
-_CHUNK_ROWS: Final = 50_000
 _POSITION: Final = ", ".join(each.name for each in POSITION)
 _NOT_COMPARED: Final = (*(each.name for each in POSITION), "raw_payload")
 
@@ -118,11 +117,10 @@ def rebuild(
         ).fetchall()
         _remember(con, lake, silver, done)
         for records in _rounds(con, bronze, [(file.path, file.rows or 0) for file in of_date]):
-            for start in range(0, len(records), _CHUNK_ROWS):
-                told = judge(records.slice(start, _CHUNK_ROWS))
+            for told in judged_in_chunks(judge, records):
                 done.silver_after += len(told.silver)
                 done.undated += told.silver["event_date"].null_count
-                done.after.update(code for codes in told.quarantine["reasons"].to_pylist() for code in codes)
+                done.after.update(reasons_in(told))
                 done.changed.update(_changes(con, told.silver))
                 newly = _newly_refused(con, told.quarantine)
                 if not dry_run:

@@ -101,16 +101,26 @@ def replay(
         done.chosen += len(records)
         done.before.update(code for codes in reasons for code in codes)
         passed = []
-        for start in range(0, len(records), _CHUNK_ROWS):
-            told = judge(records.slice(start, _CHUNK_ROWS))
+        for told in judged_in_chunks(judge, records):
             passed.append(told.silver)
-            done.after.update(code for codes in told.quarantine["reasons"].to_pylist() for code in codes)
+            done.after.update(reasons_in(told))
         rows = sum(map(len, passed))
         done.passed += rows
         if rows and not dry_run:
             _append(lake, pa.concat_tables(passed).sort_by("event_date"), replays(silver), step)
             finish(lake, step=step)
     return done
+
+
+def judged_in_chunks(judge: Judge, records: pa.Table) -> Iterator[Processed]:
+    """Judge records as many at a time as a worker does."""
+    for start in range(0, len(records), _CHUNK_ROWS):
+        yield judge(records.slice(start, _CHUNK_ROWS))
+
+
+def reasons_in(told: Processed) -> Iterator[str]:
+    """Give each refused record's reasons."""
+    return (code for codes in told.quarantine["reasons"].to_pylist() for code in codes)
 
 
 def take_over(lake: Lake, *, step: Callable[[str], None] = lambda name: None) -> int:

@@ -13,10 +13,10 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import DeltaTable
-from deltalake.exceptions import CommitFailedError, DeltaError
 
-from schemas.errors import CommitConflict, ConfigError
-from sink.lake import Lake, data_files, store_trouble
+from schemas.errors import ConfigError
+from sink.lake import Lake, data_files
+from sink.properties import property_of, settle
 
 COLUMNS: Final = ("user_id", "profile_id")
 """Columns of silver, and fields of its payloads, that hold pseudonyms."""
@@ -74,8 +74,7 @@ class Pseudonyms:
 
 def key_id_of(silver: DeltaTable) -> str | None:
     """Return the id of the key with which silver's pseudonyms are made; None where ids are in the clear."""
-    found: str | None = silver.metadata().configuration.get(KEY_ID)
-    return found
+    return property_of(silver, KEY_ID)
 
 
 def require_key(lake: Lake, pseudonyms: Pseudonyms | None) -> None:
@@ -105,14 +104,12 @@ def settle_key(lake: Lake, pseudonyms: Pseudonyms | None) -> None:
     Raises:
         As `require_key`, and CommitConflict: the table was changed by others at each try.
     """
-    for _ in range(_MAX_ATTEMPTS):
-        silver = lake.table("silver")
-        if pseudonyms is None or key_id_of(silver) is not None or any(data_files(lake.table(n)) for n in lake.tables):
-            return require_key(lake, pseudonyms)
-        try:
-            silver.alter.set_table_properties({KEY_ID: pseudonyms.key_id}, raise_if_not_exists=False)
-        except CommitFailedError:
-            continue
-        except (OSError, DeltaError) as error:
-            raise store_trouble(lake.path("silver"), error) from error
-    raise CommitConflict(f"{lake.path('silver')} was changed by others at each of {_MAX_ATTEMPTS} tries: start again")
+    given = None if pseudonyms is None else pseudonyms.key_id
+
+    def choose(silver: DeltaTable) -> str | None:
+        is_settled = key_id_of(silver) is not None or any(data_files(lake.table(name)) for name in lake.tables)
+        return None if is_settled else given
+
+    if given is not None:
+        settle(lake, KEY_ID, choose, tries=_MAX_ATTEMPTS)
+    require_key(lake, pseudonyms)

@@ -1,4 +1,4 @@
-"""Records as the batches that parse_json.sql, parse_avro.sql and parse_plain.sql read."""
+"""Records as the batches that parse_json.sql, parse_avro.sql and process.sql read."""
 
 from __future__ import annotations
 

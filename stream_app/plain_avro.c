@@ -6,19 +6,13 @@
  *
  * Allocates nothing, keeps no state, reads within each record's bounds. Called through ctypes (plain_avro.py).
  */
-#include <stdint.h>
-#include <string.h>
+#include "plain.h"
 
-#define MOST_SLOTS 32 /* bits of `seen`; plain.py checks it */
 #define HEADER 5      /* magic byte and schema id, of Confluent's wire format */
 #define MOST_NUMBER 9007199254740992.0
 
 /* As in plain_avro.py. */
 enum { NOTHING, BOOLEAN, LONG, FLOAT, DOUBLE, STRING, BYTES };
-
-typedef struct {
-    const uint8_t *at, *end;
-} Cursor;
 
 /* The schema's fields. kinds[kind_ends[i - 1]] to kinds[kind_ends[i]] are the types that field i may have: more than one,
  * or is_union, for a union. slots[i] says where its values go, -1 for nowhere: slots below `texts` hold text, those below
@@ -54,7 +48,7 @@ static inline int is_ascii(const uint8_t *text, int64_t length) {
     return (odd & UINT64_C(0x8080808080808080)) == 0;
 }
 
-static int read_datum(Cursor c, const uint8_t *data, const Schema *s, int32_t *begins, int32_t *lengths, double *numbers) {
+static int read_datum(Cursor c, const uint8_t *data, const Schema *s, Row *row) {
     uint32_t seen = 0;
     if (c.end - c.at < HEADER) return 0;
     c.at += HEADER;
@@ -101,16 +95,16 @@ static int read_datum(Cursor c, const uint8_t *data, const Schema *s, int32_t *b
             if (!take_long(&c, &whole) || whole < 0 || whole > c.end - c.at) return 0;
             if (kind == STRING && !is_ascii(c.at, whole)) return 0;
             if (slot >= 0) {
-                begins[slot] = (int32_t)(c.at - data);
-                lengths[slot] = (int32_t)whole;
+                row->begins[slot] = (int32_t)(c.at - data);
+                row->lengths[slot] = (int32_t)whole;
             }
             c.at += whole;
             continue;
         }
         if (slot < 0) continue;
         if (!(number >= 0 && number <= MOST_NUMBER)) return 0; /* NaN is neither */
-        numbers[slot - s->texts] = number / s->per_second[field];
-        lengths[slot] = 0;
+        row->numbers[slot - s->texts] = number / s->per_second[field];
+        row->lengths[slot] = 0;
     }
     return c.at == c.end;
 }
@@ -121,22 +115,12 @@ void plain_avro_read(const uint8_t *data, const int32_t *offsets, int64_t rows, 
                      int32_t fields, int32_t texts, int32_t integers, int32_t slots, int32_t *begins, int32_t *lengths,
                      double *numbers, int64_t *sizes, uint8_t *is_plain) {
     const Schema schema = {field_slots, kind_ends, is_union, kinds, per_second, fields, texts, integers};
-    int32_t row_begins[MOST_SLOTS] = {0}, row_lengths[MOST_SLOTS];
-    double row_numbers[MOST_SLOTS] = {0};
+    const Columns columns = {rows, texts, slots, begins, lengths, numbers, sizes, is_plain};
+    Row row = {0};
     memset(sizes, 0, (size_t)texts * sizeof *sizes);
-    for (int64_t row = 0; row < rows; row++) {
-        const Cursor record = {data + offsets[row], data + offsets[row + 1]};
-        for (int32_t slot = 0; slot < slots; slot++) row_lengths[slot] = -1;
-        is_plain[row] = (uint8_t)read_datum(record, data, &schema, row_begins, row_lengths, row_numbers);
-        for (int32_t slot = 0; slot < slots; slot++) {
-            const int32_t length = is_plain[row] ? row_lengths[slot] : -1;
-            lengths[slot * rows + row] = length;
-            if (slot >= texts) {
-                numbers[(slot - texts) * rows + row] = row_numbers[slot - texts];
-            } else if (length >= 0) {
-                begins[slot * rows + row] = row_begins[slot];
-                sizes[slot] += length;
-            }
-        }
+    for (int64_t number = 0; number < rows; number++) {
+        const Cursor record = {data + offsets[number], data + offsets[number + 1]};
+        clear(&row, &columns);
+        keep(&columns, number, &row, read_datum(record, data, &schema, &row));
     }
 }

@@ -6,18 +6,11 @@
  *
  * Allocates nothing, keeps no state, reads within each record's bounds. Called through ctypes (plain_json.py).
  */
-#include <stdint.h>
-#include <string.h>
+#include "plain.h"
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
-
-#define MOST_SLOTS 32 /* bits of `seen`; plain_json.py checks it */
-
-typedef struct {
-    const uint8_t *at, *end;
-} Cursor;
 
 /* What to look for: the names, one behind the other, and for each the slot that its value goes to. Two names may share a
  * slot. Slots below `texts` hold text, those below `integers` any number, the others up to `slots` whole numbers below
@@ -128,11 +121,9 @@ static inline int32_t take_name(Cursor *c, const Fields *f, int32_t guess) {
 
 enum { NOT_PLAIN, PLAIN, WITH_OTHERS };
 
-/* Read one record: whether it is plain, and then whether it has other fields than the wanted; its texts' begins in `data`
- * and lengths, and its numbers, by slot; length -1 where there is none. `order` has the places of the former record's
- * names, since most records have them in one order. */
-static int read_record(Cursor c, const uint8_t *data, const Fields *f, int32_t *order, int32_t *begins,
-                       int32_t *lengths, double *numbers) {
+/* Read one record: whether it is plain, and then whether it has other fields than the wanted. `order` has the places of
+ * the former record's names, since most records have them in one order. */
+static int read_record(Cursor c, const uint8_t *data, const Fields *f, int32_t *order, Row *row) {
     uint32_t seen = 0;
     int32_t nth = 0;
     int found = PLAIN;
@@ -159,14 +150,14 @@ static int read_record(Cursor c, const uint8_t *data, const Fields *f, int32_t *
                 if (take_word(&c, "null", 4)) {
                     /* as if it were absent */
                 } else if (slot >= f->texts) {
-                    if (!take_number(&c, &numbers[slot - f->texts], slot >= f->integers)) return NOT_PLAIN;
-                    lengths[slot] = 0;
+                    if (!take_number(&c, &row->numbers[slot - f->texts], slot >= f->integers)) return NOT_PLAIN;
+                    row->lengths[slot] = 0;
                 } else {
                     if (!take(&c, '"')) return NOT_PLAIN;
-                    begins[slot] = (int32_t)(c.at - data);
+                    row->begins[slot] = (int32_t)(c.at - data);
                     const int64_t length = take_text(&c);
                     if (length < 0) return NOT_PLAIN;
-                    lengths[slot] = (int32_t)length;
+                    row->lengths[slot] = (int32_t)length;
                 }
             }
             skip_space(&c);
@@ -177,35 +168,20 @@ static int read_record(Cursor c, const uint8_t *data, const Fields *f, int32_t *
     return c.at == c.end ? found : NOT_PLAIN;
 }
 
-/* Read records.
- *
- * data, offsets   of an Arrow binary array: offsets[0] to offsets[rows]
- * begins, lengths [slots][rows]: where texts lie in data; length -1 for none; 0 for a number that is there
- * numbers         [slots - texts][rows]
- * sizes           [texts]: bytes of all rows' texts
- * kinds           [rows]: NOT_PLAIN, PLAIN or WITH_OTHERS; a record that isn't plain has no values
- */
+/* Read records: `data` and `offsets` (offsets[0] to offsets[rows]) are those of an Arrow binary array, what is filled those
+ * of Columns; kinds as named above. */
 void plain_json_read(const uint8_t *data, const int32_t *offsets, int64_t rows, const uint8_t *names,
                      const int32_t *name_ends, const int32_t *name_slots, int32_t count, int32_t texts, int32_t integers,
                      int32_t slots, int32_t *begins, int32_t *lengths, double *numbers, int64_t *sizes, uint8_t *kinds) {
     const Fields fields = {names, name_ends, name_slots, count, texts, integers, slots};
-    int32_t order[MOST_SLOTS] = {0}, row_begins[MOST_SLOTS] = {0}, row_lengths[MOST_SLOTS];
-    double row_numbers[MOST_SLOTS] = {0};
+    const Columns columns = {rows, texts, slots, begins, lengths, numbers, sizes, kinds};
+    int32_t order[MOST_SLOTS] = {0};
+    Row row = {0};
     memset(sizes, 0, (size_t)texts * sizeof *sizes);
-    for (int64_t row = 0; row < rows; row++) {
-        const Cursor record = {data + offsets[row], data + offsets[row + 1]};
-        for (int32_t slot = 0; slot < slots; slot++) row_lengths[slot] = -1;
-        kinds[row] = (uint8_t)read_record(record, data, &fields, order, row_begins, row_lengths, row_numbers);
-        for (int32_t slot = 0; slot < slots; slot++) {
-            const int32_t length = kinds[row] != NOT_PLAIN ? row_lengths[slot] : -1;
-            lengths[slot * rows + row] = length;
-            if (slot >= texts) {
-                numbers[(slot - texts) * rows + row] = row_numbers[slot - texts];
-            } else if (length >= 0) {
-                begins[slot * rows + row] = row_begins[slot];
-                sizes[slot] += length;
-            }
-        }
+    for (int64_t number = 0; number < rows; number++) {
+        const Cursor record = {data + offsets[number], data + offsets[number + 1]};
+        clear(&row, &columns);
+        keep(&columns, number, &row, read_record(record, data, &fields, order, &row));
     }
 }
 

@@ -3,7 +3,7 @@
 No clock, no network, no global: the same records, schemas, titles and countries give the same rows. Total: any bytes
 get exactly one fate. On its way a batch becomes
 
-1. fields: by compiled code for plain JSON records (`plain_json`), which are nearly all; the others by SQL statements,
+1. fields: by compiled code for plain records (`stream_app.plain`), which are nearly all; the others by SQL statements,
    `parse_json.sql` or `parse_avro.sql` with `types.sql`;
 2. judged: `process.sql`, the same for all of them, reads on one page; the catalogue is looked up before it, by row;
 3. for the few records that are bad, refused: `faults.sql` adds every reason why.
@@ -90,7 +90,7 @@ class Processor:
             countries: columns `code` (unique) and `region`.
             rules: the lake's own; None for none.
             unknown_fields: what the lake does with fields of JSON records that playlake does not know.
-            compiled: use the compiled reader of plain JSON, where there is one; the rows are the same without it.
+            compiled: use the compiled readers of plain records, where they were built; the rows are the same without.
         """
         self._unknown_fields = unknown_fields
         self._rules = rules or RuleSet()
@@ -178,9 +178,7 @@ class Processor:
                 continue
             is_mine = ids == schema_id
             if schema_id == NOT_AVRO and np.count_nonzero(is_mine) > records.num_rows // 2:
-                is_mine = np.ones_like(
-                    is_mine
-                )  # Avro is no plain JSON, and to be looked at costs less than to be copied
+                is_mine[:] = True  # Avro is no plain JSON, and to be looked at costs less than to be copied
             mine = np.flatnonzero(is_mine)
             chosen = _take(records, mine)
             plain = reader(chosen["value"].chunk(0))
@@ -365,7 +363,7 @@ def _take(table: pa.Table, rows: NDArray[np.int64]) -> pa.Table:
     if len(rows) == table.num_rows and (rows == np.arange(len(rows))).all():
         return table
     wanted, highest = pa.array(rows), int(rows.max(initial=0))
-    # Of several chunks pyarrow makes one first. In a second one is only what isn't plain JSON: bad records, mostly.
+    # Of several chunks pyarrow makes one first. In a second one is only what isn't plain: bad records, mostly.
     columns = [
         (column.chunk(0) if column.num_chunks and highest < len(column.chunk(0)) else column).take(wanted)
         for column in table.columns

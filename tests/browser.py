@@ -14,6 +14,20 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.broker.kafka import free_ports
 
+PAGES = {
+    "": "Now",
+    "titles-and-genres": "Titles and genres",
+    "countries": "Countries",
+    "hours-and-devices": "Hours and devices",
+    "retention": "Retention",
+    "funnel": "Funnel",
+    "quality": "Quality",
+    "volume-anomalies": "Volume anomalies",
+    "pipeline-health": "Pipeline health",
+    "ledger": "Ledger",
+    "null-partition": "Null partition",
+}
+"""Address and title of each page."""
 _START_LIMIT_S = 120
 _CHROMIUM = Path(__file__).parent.parent / "tools" / "chromium"
 _SETTLE_LIMIT_S = 30

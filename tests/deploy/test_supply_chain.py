@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import re
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.deploy.tools import load
+
 PERMISSIVE = re.compile(
     r"apache|\bmit\b|bsd|0bsd|psf|python software|zlib|cc0|isc|unlicense|mpl-?2|mozilla public license 2|repoze", re.I
 )
@@ -64,12 +62,7 @@ def test_a_licence_that_asks_for_more_is_seen(text: str) -> None:
 
 @pytest.fixture(scope="module")
 def audit() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("playlake_audit", ROOT / "tools/audit.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load("audit")
 
 
 SOUND = {"name": "a", "version": "1", "vulns": []}

@@ -12,21 +12,8 @@ from compaction.repair import repair
 from playlake.cli import main
 from query import connect
 from tests import lakes
-from tests.browser import chromium, dashboard, metrics, open_page, settle
+from tests.browser import PAGES, chromium, dashboard, metrics, open_page, settle
 
-PAGES = {
-    "": "Now",
-    "titles-and-genres": "Titles and genres",
-    "countries": "Countries",
-    "hours-and-devices": "Hours and devices",
-    "retention": "Retention",
-    "funnel": "Funnel",
-    "quality": "Quality",
-    "volume-anomalies": "Volume anomalies",
-    "pipeline-health": "Pipeline health",
-    "ledger": "Ledger",
-    "null-partition": "Null partition",
-}
 STEPS = [(0, "PLAY_START"), (60, "HEARTBEAT"), (90, "PLAY_STOP")]
 
 
