@@ -31,6 +31,7 @@ from playlake.replay import Judge, commit_count, done_positions, finish, judged_
 from schemas.errors import CommitConflict
 from schemas.tables import POSITION, RECORDS, SILVER
 from sink.columns import add_missing_columns
+from sink.evolve import evolve
 from sink.files import write_files
 from sink.lake import Lake
 from sink.replays import replays, replays_entry
@@ -118,13 +119,14 @@ def rebuild(
         _remember(con, lake, silver, done)
         for records in _rounds(con, bronze, [(file.path, file.rows or 0) for file in of_date]):
             for told in judged_in_chunks(judge, records):
-                done.silver_after += len(told.silver)
-                done.undated += told.silver["event_date"].null_count
+                rows = evolve(silver, told.silver, may_add=not dry_run)
+                done.silver_after += len(rows)
+                done.undated += rows["event_date"].null_count
                 done.after.update(reasons_in(told))
-                done.changed.update(_changes(con, told.silver))
+                done.changed.update(_changes(con, rows))
                 newly = _newly_refused(con, told.quarantine)
                 if not dry_run:
-                    added += write_files(lake, "silver", told.silver) if len(told.silver) else []
+                    added += write_files(lake, "silver", rows) if len(rows) else []
                     refused += write_files(lake, "quarantine", newly) if len(newly) else []
             judged += len(records)
             on_judged(judged)
@@ -184,10 +186,12 @@ def _rounds(con: duckdb.DuckDBPyConnection, bronze: DeltaTable, files: list[tupl
 def _changes(con: duckdb.DuckDBPyConnection, judged: pa.Table) -> dict[str, int]:
     """Count the rows in which a column is another than in the row that silver held."""
     known = [row[0] for row in con.execute("describe before").fetchall()]
-    names = [name for name in SILVER.names if name in known and name not in _NOT_COMPARED]
+    names = [name for name in known if name not in _NOT_COMPARED]
     con.register("judged", judged)
+    after = [f"judged.{quoted(name)}" if name in judged.column_names else "null" for name in names]
     counts = ", ".join(
-        f"count(*) filter (where judged.{quoted(name)} is distinct from before.{quoted(name)})" for name in names
+        f"count(*) filter (where {new} is distinct from before.{quoted(name)})"
+        for name, new in zip(names, after, strict=True)
     )
     found = con.execute(f"select {counts} from judged join before using ({_POSITION})").fetchall()[0]  # noqa: S608
     return {name: count for name, count in zip(names, found, strict=True) if count}

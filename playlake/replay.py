@@ -25,6 +25,7 @@ from schemas.errors import CommitConflict
 from schemas.tables import POSITION, RECORDS, SILVER
 from sink import positions
 from sink.columns import add_missing_columns
+from sink.evolve import evolve
 from sink.files import write_files
 from sink.lake import Lake
 from sink.positions import Source
@@ -197,7 +198,7 @@ def _read(lake: Lake, silver: DeltaTable, chosen: pa.Table) -> tuple[pa.Table, l
 
 
 def _append(lake: Lake, rows: pa.Table, number: int, step: Callable[[str], None]) -> None:
-    files = write_files(lake, "silver", rows)
+    files = write_files(lake, "silver", evolve(lake.table("silver"), rows))
     step("before replay silver")
     commit_count(lake, "silver", files, number + 1, lambda handle: replays(handle) == number)
     step("after replay silver")

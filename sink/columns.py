@@ -5,7 +5,7 @@ Files from before lack them, and so do files of an older worker that writes besi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pyarrow as pa
 from deltalake import DeltaTable, Schema
@@ -45,15 +45,28 @@ def add_missing_columns(handle: DeltaTable, wanted: pa.Schema) -> None:
         IncompatibleLake: the table has a column of that name and another type.
         CommitConflict, StoreUnavailable: as `add_columns`; the next start tries again.
     """
+    add_columns_until(handle, lambda: _missing(handle, wanted))
+
+
+def add_columns_until(handle: DeltaTable, missing: Callable[[], Sequence[pa.Field]]) -> None:
+    """Add the columns that a table is said to lack until it lacks none, whoever else writes or adds some.
+
+    Args:
+        handle: left at a version that lacks none.
+        missing: asked again after each refusal, with the handle at the newest version.
+
+    Raises:
+        CommitConflict, StoreUnavailable: as `add_columns`.
+    """
     for _ in range(_MAX_ATTEMPTS):
-        missing = _missing(handle, wanted)
-        if not missing:
+        fields = missing()
+        if not fields:
             return
         try:
-            add_columns(handle, missing)
+            add_columns(handle, fields)
         except CommitConflict:
             _reload(handle)
-    if _missing(handle, wanted):
+    if missing():
         raise CommitConflict(f"{handle.table_uri} was changed by others at each of {_MAX_ATTEMPTS} tries: start again")
 
 

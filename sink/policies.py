@@ -14,6 +14,8 @@ UNKNOWN_FIELDS_KEY: Final = "playlake.unknownFields"
 """Name of what the lake does with fields that playlake does not know."""
 DISCARD: Final = "discard"
 """Where nothing was said."""
+EVOLVE: Final = "evolve"
+"""Each gets a column (`sink/evolve.py`)."""
 _MAX_ATTEMPTS: Final = 20
 
 

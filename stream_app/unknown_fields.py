@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from schemas.errors import IncompatibleLake
 from schemas.tables import RESCUED
 
-UnknownFields = Literal["discard", "rescue", "quarantine"]
-"""What a lake does with them: leave them in bronze alone; keep them in `silver.rescued`; refuse the record."""
+UnknownFields = Literal["discard", "rescue", "evolve", "quarantine"]
+"""What a lake does with them: leave them in bronze alone; keep them in `silver.rescued`; keep them and have the writer
+move them to columns (`sink/evolve.py`); refuse the record."""
 UNKNOWN_FIELDS: Final[tuple[UnknownFields, ...]] = get_args(UnknownFields)
 
 REASON: Final = "unknown_fields"

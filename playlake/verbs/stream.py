@@ -70,10 +70,10 @@ class Settings(VerbSettings):
     accept_over_budget: bool = Field(
         False, description="go on where more records of a flush are bad than the rules' budgets allow"
     )
-    unknown_fields: Literal["discard", "rescue", "quarantine"] | None = Field(
+    unknown_fields: Literal["discard", "rescue", "evolve", "quarantine"] | None = Field(
         None,
-        description="JSON fields that playlake does not know: drop them (default), keep them in silver.rescued, or "
-        "refuse the record; kept with the lake, for all its workers",
+        description="JSON fields that playlake does not know: drop them (default), keep them in silver.rescued, give "
+        "each a text column (evolve), or refuse the record; kept with the lake, for all its workers",
     )
     change_unknown_fields: bool = Field(
         False,

@@ -1,4 +1,4 @@
-"""An upgrade under way: workers of two versions, clients of two versions, JSON and Avro, and kills in between."""
+"""Events change under the workers: of two versions, beside workers of both, or with fields that nobody announced."""
 
 from __future__ import annotations
 
@@ -98,3 +98,35 @@ def test_workers_of_two_versions_killed_and_restarted_beside_each_other(
         compacted = playlake("compact", "--lake", str(folder), timeout_s=100)
         assert 0 == compacted.returncode, compacted.stderr
         assert expected == told(folder)
+
+
+def with_a_field_of_its_own(first: int) -> Iterator[bytes]:
+    """Events without end, each tenth of them with another field."""
+    for number in itertools.count(first):
+        yield event_bytes(number, **{f"field_{number // 10 % 60}": str(number)})
+
+
+def test_workers_that_add_a_column_for_each_unknown_field_killed_and_restarted(
+    workers: Workers, broker: Broker, topic: MakeTopic, lake: Path, dice: random.Random
+) -> None:
+    ledger = Ledger(broker, topic(PARTITIONS))
+    ledger.send_spread(itertools.islice(with_a_field_of_its_own(0), 100), PARTITIONS)
+    flags = ("--allowed-latency", "200ms")
+    steady = workers.start(ledger.topic, lake, *flags, "--unknown-fields", "evolve")
+    steady.wait_for(" flushed ")
+    with ledger.trickle(PARTITIONS, values=with_a_field_of_its_own(1000)):
+        for _ in range(2):
+            fault = f"{dice.choice(['before', 'after files', 'after'])} silver@{dice.randrange(1, 4)}"
+            dying = workers.start(ledger.topic, lake, *flags, env={VARIABLE: fault})
+            assert -9 == dying.exit_code(), dying.log
+        steady.wait_for(" flushed ", count=len(steady.lines(" flushed ")) + 2)
+        steady.kill()
+    recover(workers, ledger, lake)
+    the_promise_holds(lake, broker, ledger)
+    with connect(str(lake)) as con:
+        rows = con.sql("select * from silver").to_arrow_table().to_pylist()
+    for row in rows:
+        number = int(row["event_id"].removeprefix("e"))
+        expected = {f"field_{number // 10 % 60}": str(number)} if number < FRESH else {}
+        assert expected == {name: text for name, text in row.items() if name.startswith("field_") and text is not None}
+        assert row["rescued"] is None
