@@ -40,7 +40,8 @@ RECORDS: Final = pa.schema(
     ]
 )
 """Records as fetched: bronze without its lake partition. A null `value` is a tombstone; a repeated header name keeps
-every value, in order (a map may repeat a key in Arrow and Parquet)."""
+every value, in order (a map may repeat a key in Arrow and Parquet). In memory `topic` and `topic_id` may be
+dictionary-encoded."""
 
 BRONZE: Final = RECORDS.append(pa.field("ingest_date", pa.date32(), nullable=False))
 

@@ -31,6 +31,11 @@ _PLAIN: Final = " !$&()+,;@"
 """Beside letters and digits, what a folder's name holds as it is."""
 _LONGEST_TEXT: Final = 64
 """Longer text is no minimum or maximum in the log: payloads would make it as large as the files."""
+_FEW_ROWS: Final = 100
+"""Below, zstd and a whole catalogue's dictionary cost more than the rows, and save no byte. Most flushes have files
+of so few rows: late events, and those without a date."""
+_ENCODINGS: Final = {"kafka_offset": "DELTA_BINARY_PACKED", "event_id": "DELTA_LENGTH_BYTE_ARRAY"}
+"""Of columns without a dictionary, where it takes less time than plain and fewer bytes."""
 _NO_DATE: Final = np.iinfo(np.int32).max
 
 
@@ -56,7 +61,8 @@ def write_files(lake: Lake, name: str, rows: pa.Table) -> list[AddAction]:
     for value, part in _by_lake_partition(rows, spec.partition_by):
         path = _new_path(spec, value)
         buffer = pa.BufferOutputStream()
-        statistics = _write_parquet(buffer, iter([part]), spec)
+        is_small = part.num_rows < _FEW_ROWS
+        statistics = _write_parquet(buffer, iter([_decoded(part) if is_small else part]), spec, compressed=not is_small)
         files[path] = buffer.getvalue()
         actions.append(AddAction(path, files[path].size, {spec.partition_by: value}, now_ms, True, statistics))
     lake.put(name, files)
@@ -119,19 +125,27 @@ def folder(column: str, value: str | None) -> str:
 
 def _new_path(spec: TableSpec, partition: str | None, then: Then = ()) -> str:
     folders = (folder(column, value) for column, value in ((spec.partition_by, partition), *then))
-    return f"{'/'.join(folders)}/part-{uuid.uuid4()}.zstd.parquet"
+    return f"{'/'.join(folders)}/part-{uuid.uuid4()}.parquet"
 
 
-def _write_parquet(sink: Any, row_groups: Iterator[pa.Table], spec: TableSpec) -> str:
+def _decoded(rows: pa.Table) -> pa.Table:
+    for place, field in enumerate(rows.schema):
+        if pa.types.is_dictionary(field.type):
+            text = field.type.value_type
+            rows = rows.set_column(place, field.with_type(text), rows.column(place).cast(text))
+    return rows
+
+
+def _write_parquet(sink: Any, row_groups: Iterator[pa.Table], spec: TableSpec, *, compressed: bool = True) -> str:
     """Write a file to what pyarrow takes as a sink; return its statistics as the Delta log wants them."""
     rows = next(row_groups)
     with pq.ParquetWriter(
         sink,
         rows.schema,
-        compression="zstd",
-        compression_level=1,
+        compression="zstd" if compressed else "none",
+        compression_level=1 if compressed else None,
         use_dictionary=[column for column in rows.column_names if column not in spec.no_dictionary],
-        column_encoding={"kafka_offset": "DELTA_BINARY_PACKED"} if "kafka_offset" in spec.no_dictionary else None,
+        column_encoding={name: _ENCODINGS[name] for name in _ENCODINGS if name in spec.no_dictionary} or None,
         write_statistics=list(spec.statistics),
         store_schema=False,
     ) as writer:

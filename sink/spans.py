@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from functools import reduce
+from itertools import pairwise
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -15,17 +17,25 @@ from sink.positions import Source
 
 
 def offset_spans(records: pa.Table) -> dict[Source, tuple[int, int]]:
-    """Return each source's first and last offset."""
-    spans = records.group_by(["topic", "topic_id", "kafka_partition"], use_threads=False).aggregate(
-        [("kafka_offset", "min"), ("kafka_offset", "max")]
-    )
-    return {
-        Source(row["topic"], row["topic_id"], row["kafka_partition"]): (
-            row["kafka_offset_min"],
-            row["kafka_offset_max"],
-        )
-        for row in spans.to_pylist()
-    }
+    """Return each source's first and last offset, of its rows in any order."""
+    spans: dict[Source, tuple[int, int]] = {}
+    for batch in records.to_batches():
+        if not batch.num_rows:
+            continue
+        names = [_coded(batch["topic"]), _coded(batch["topic_id"])]
+        numbers, offsets = batch["kafka_partition"].to_numpy(), batch["kafka_offset"].to_numpy()
+        codes = [each.indices.to_numpy() for each in names]
+        changes = reduce(np.logical_or, (each[1:] != each[:-1] for each in (*codes, numbers)))
+        for start, end in pairwise([0, *(np.flatnonzero(changes) + 1).tolist(), batch.num_rows]):
+            topic, topic_id = (each[start].as_py() for each in names)
+            source, part = Source(topic, topic_id, int(numbers[start])), offsets[start:end]
+            first, last = spans.get(source, (part[0], part[0]))
+            spans[source] = min(first, int(part.min())), max(last, int(part.max()))
+    return {source: (int(first), int(last)) for source, (first, last) in spans.items()}
+
+
+def _coded(names: pa.Array) -> pa.DictionaryArray:
+    return names if isinstance(names, pa.DictionaryArray) else names.dictionary_encode()
 
 
 def _is_source(rows: pa.Table, source: Source) -> pa.ChunkedArray:

@@ -31,7 +31,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, DeltaProtocolErr
 from deltalake.transaction import AddAction
 
 from schemas.errors import CommitConflict, FenceLost
-from schemas.tables import TABLES
+from schemas.tables import BRONZE, TABLES
 from sink import positions
 from sink.columns import add_missing_columns
 from sink.evolve import evolve
@@ -322,8 +322,8 @@ class LakeWriter:
         if not spans:
             return
         bronze = tables["bronze"]
-        tables["bronze"] = bronze.append_column("ingest_date", bronze["ingest_timestamp"].cast(pa.date32())).cast(
-            TABLES["bronze"].schema
+        tables["bronze"] = bronze.append_column(
+            BRONZE.field("ingest_date"), bronze["ingest_timestamp"].cast(pa.date32())
         )
         self._buffer.append(tables)
         self.buffered_bytes += sum(rows.nbytes for rows in tables.values())

@@ -20,6 +20,7 @@ from schemas.tables import RECORDS
 from sink.ledger import Ledger, Taken
 from sink.positions import Source
 from stream_app.patience import Patience
+from stream_app.records import as_records
 
 _TIMESTAMP: Final = RECORDS.field("broker_timestamp").type
 _log = logging.getLogger(__name__)
@@ -164,17 +165,12 @@ class FileReader:
     def _records(self, file: File, batch: Batch, first_offset: int) -> pa.Table:
         count = len(batch.values)
         keys = pc.binary_join_element_wise(pa.scalar(file.path), batch.places, ":").cast(pa.binary())
-        return pa.table(
-            [
-                pa.repeat(self._source.topic, count),
-                pa.repeat(self._source.topic_id, count),
-                pa.repeat(pa.scalar(self._source.kafka_partition, pa.int32()), count),
-                pa.array(np.arange(first_offset, first_offset + count, dtype=np.int64)),
-                pa.repeat(pa.scalar(file.modified_us, pa.int64()), count).cast(_TIMESTAMP),
-                keys,
-                batch.values,
-                batch.headers,
-                pa.repeat(pa.scalar(time.time_ns() // 1000, pa.int64()), count).cast(_TIMESTAMP),
-            ],
-            schema=RECORDS,
+        return as_records(
+            self._source,
+            np.arange(first_offset, first_offset + count, dtype=np.int64),
+            pa.repeat(pa.scalar(file.modified_us, pa.int64()), count).cast(_TIMESTAMP),
+            keys,
+            batch.values,
+            batch.headers,
+            time.time_ns() // 1000,
         )

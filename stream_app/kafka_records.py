@@ -18,8 +18,9 @@ import pyarrow as pa
 from confluent_kafka import Consumer, KafkaError
 
 from schemas.tables import RECORDS
+from sink import positions
 from stream_app.compiled import address, library_path, load
-from stream_app.records import as_records, by_kafka_partition, to_records
+from stream_app.records import as_records, by_kafka_partition, timestamps, to_records
 
 _NAME: Final = "kafka_records"
 _ROWS: Final = 25_000
@@ -182,11 +183,9 @@ class _Columns:
         self._library.kafka_records_fill(messages, rows, address(times), values.pointer(), keys.pointer())
         headers = self._headers(messages, end - start, *sizes[2:].tolist()) if sizes[2] else None
         return as_records(
-            self._topic,
-            self._topic_id,
-            int(self._partitions[start]),
+            positions.Source(self._topic, self._topic_id, int(self._partitions[start])),
             self._offsets[start:end].copy(),
-            times,
+            timestamps(times),
             keys.array(),
             values.array(),
             headers,

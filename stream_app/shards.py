@@ -28,9 +28,11 @@ from faust.types import TP
 from kinesis import Answer, Description, IteratorExpired, Record, Shard, unpack
 from schemas.errors import BrokerUnavailable, OffsetsGone
 from schemas.tables import RECORDS
+from sink.positions import Source
 from sink.shards import SEQUENCE_HEADER, SUB_SEQUENCE_HEADER
 from stream_app.batches import POLL_S, Fetched
 from stream_app.patience import Patience
+from stream_app.records import as_records, timestamps
 
 _PAUSE_S: Final = 0.2
 """Kinesis answers five reads a second and shard."""
@@ -39,7 +41,6 @@ _IDLE_PAUSE_S: Final = 0.8
 _RETENTION_MARGIN_MS: Final = 300_000
 """For clocks that differ, and for records that expire while we look."""
 _HEADERS: Final = RECORDS.field("headers").type
-_TIMESTAMP: Final = RECORDS.field("broker_timestamp").type
 _log = logging.getLogger(__name__)
 
 
@@ -323,20 +324,14 @@ def to_records(
             values.append(value)
             times_ms.append(record.arrived_ms)
             headers.append([sequence, (SUB_SEQUENCE_HEADER, str(number).encode())])
-    count = len(values)
-    return pa.table(
-        [
-            pa.repeat(tp.topic, count),
-            pa.repeat(topic_id, count),
-            pa.repeat(pa.scalar(tp.partition, pa.int32()), count),
-            pa.array(np.arange(first_offset, first_offset + count, dtype=np.int64)),
-            pa.array(np.array(times_ms, np.int64) * 1000).cast(_TIMESTAMP),
-            pa.array(keys, pa.binary()),
-            pa.array(values, pa.binary()),
-            pa.array(headers, _HEADERS),
-            pa.repeat(pa.scalar(ingest_timestamp_us, pa.int64()), count).cast(_TIMESTAMP),
-        ],
-        schema=RECORDS,
+    return as_records(
+        Source(tp.topic, topic_id, tp.partition),
+        np.arange(first_offset, first_offset + len(values), dtype=np.int64),
+        timestamps(np.array(times_ms, np.int64)),
+        pa.array(keys, pa.binary()),
+        pa.array(values, pa.binary()),
+        pa.array(headers, _HEADERS),
+        ingest_timestamp_us,
     )
 
 

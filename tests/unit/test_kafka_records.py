@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
-from schemas.tables import RECORDS
 from stream_app.kafka_records import Source, Taken, as_text, make_client
+from stream_app.records import FETCHED
 from tests.broker import wait_until
 from tests.records import NOW
 
@@ -82,11 +82,11 @@ def until_the_end(source: Source) -> Taken:
 
 def rows(taken: Taken) -> list[list[dict[str, Any]]]:
     """Each Kafka partition's rows, without the moment at which they were taken."""
-    assert all(table.schema == RECORDS for _, table in taken.records)
+    assert all(table.schema == FETCHED for _, table in taken.records)
     for _, table in taken.records:
         table.validate(full=True)
     tables = [
-        pa.concat_tables([RECORDS.empty_table(), *(table for other, table in taken.records if other == number)])
+        pa.concat_tables([FETCHED.empty_table(), *(table for other, table in taken.records if other == number)])
         for number in range(PARTITIONS)
     ]
     return [table.drop_columns(["ingest_timestamp"]).to_pylist() for table in tables]

@@ -4,8 +4,7 @@ import datetime as dt
 
 from confluent_kafka import Message
 
-from schemas.tables import RECORDS
-from stream_app.records import by_kafka_partition, to_records
+from stream_app.records import FETCHED, by_kafka_partition, to_records
 
 
 def message(offset, value, key=b"k", timestamp_ms=1_700_000_000_123, headers=None, kafka_partition=3):
@@ -23,7 +22,7 @@ def message(offset, value, key=b"k", timestamp_ms=1_700_000_000_123, headers=Non
 def test_messages_become_rows_in_their_order():
     headers = [("trace", b"1"), ("trace", None), ("x", b"\xff")]
     table = to_records([message(7, b"\xff\x00"), message(9, None, key=None, headers=headers)], "id", 5_000_000)
-    assert RECORDS == table.schema
+    assert FETCHED == table.schema
     ingested = dt.datetime(1970, 1, 1, 0, 0, 5, tzinfo=dt.UTC)
     sent = dt.datetime(2023, 11, 14, 22, 13, 20, 123_000, tzinfo=dt.UTC)
     assert [

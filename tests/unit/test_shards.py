@@ -12,8 +12,8 @@ from faust.types import TP
 
 from kinesis import Record, Shard
 from schemas.errors import OffsetsGone
-from schemas.tables import RECORDS
 from stream_app.batches import Fetched
+from stream_app.records import FETCHED
 from stream_app.shards import ShardReader, to_records
 from tests.broker import wait_until
 from tests.kinesis.shard import FIRST, ShardInMemory
@@ -67,7 +67,7 @@ class Reading:
 
     @property
     def rows(self) -> list[dict[str, Any]]:
-        return pa.concat_tables([RECORDS.empty_table(), *(batch.records for batch in self.batches)]).to_pylist()
+        return pa.concat_tables([FETCHED.empty_table(), *(batch.records for batch in self.batches)]).to_pylist()
 
     @property
     def values(self) -> list[tuple[int, bytes]]:
