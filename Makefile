@@ -5,7 +5,7 @@ ARGS ?=
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fault mutations compose-test lint bench audit sbom clean
+.PHONY: help demo test fault mutations compose-test lint bench audit sbom terraform clean
 
 help: ## list the recipes
 	@echo "usage: make RECIPE [NAME=VALUE…]"; echo
@@ -42,6 +42,9 @@ audit: ## known vulnerabilities of what the image holds; says so where the servi
 
 sbom: ## what the image holds, as CycloneDX, on standard output
 	@uv export --frozen --quiet --no-dev --extra dashboard --no-header --format cyclonedx1.5
+
+terraform: ## deploy/terraform against the AWS provider's schema, by way of npm
+	tools/run --dev python tools/terraform.py
 
 clean: ## remove the environments and caches; never a lake
 	rm -rf .venv .uv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info

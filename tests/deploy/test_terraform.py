@@ -1,7 +1,6 @@
 """Terraform for AWS: it parses, every reference leads somewhere, nothing is declared in vain, and no role may too much.
 
-What no test here can see is what a provider says of an argument's name: providers can't be had from a registry of
-packages. `terraform validate` tells it, where they can be downloaded.
+What the provider says of arguments' names, `make terraform` asks the bindings that are generated from its schema.
 """
 
 from __future__ import annotations
@@ -9,14 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import boto3
 import hcl2
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.deploy.tools import ROOT, load
+
 TERRAFORM = ROOT / "deploy/terraform"
 _OTHER_NAMES = {"count", "each", "path", "terraform", "self"}
 _S3_ACTIONS = {"ListBucket", "GetBucketLocation", "GetObject", "PutObject", "DeleteObject", "AbortMultipartUpload"}
@@ -173,3 +172,37 @@ def test_service_accounts_of_the_manifests_may_take_the_roles() -> None:
     roles = set(re.findall(r"role/(\S+)", manifests))
     names = re.findall(r"kind: ServiceAccount\nmetadata:\n  name: (\S+)", manifests)
     assert {f"playlake-{name}" for name in ("worker", "compactor")} == roles == set(names)
+
+
+DECLARATIONS = """
+export interface BucketConfig extends cdktf.TerraformMetaArguments {
+    /** Docs */
+    readonly bucket: string;
+    readonly rule?: BucketRule[] | cdktf.IResolvable;
+    readonly tags?: { [key: string]: string; };
+}
+export interface BucketRule {
+    readonly noncurrentDays: number;
+}
+"""
+
+
+@pytest.mark.parametrize(
+    "body, told",
+    [
+        ({"bucket": "b", "rule": [{"noncurrent_days": 1}], "tags": {"any": "x"}, "count": 1}, []),
+        (
+            {"bucket": "b", "rule": {"noncurent_days": 1}},
+            ["b.rule: noncurent_days is no", "b.rule: noncurrentDays is mi"],
+        ),
+        (
+            {"bukket": "b", "dynamic": [{"rule": {"content": {}}}]},
+            ["b: bukket", "b.rule: noncurrentDays", "b: bucket is"],
+        ),
+    ],
+)
+def test_an_argument_that_the_provider_does_not_know_or_asks_for_is_told(body: dict[str, Any], told: list[str]):
+    tool = load("terraform")
+    found = list(tool.faults("b", body, tool.blocks(DECLARATIONS), "BucketConfig"))
+    assert len(told) == len(found)
+    assert all(fault.startswith(start) for fault, start in zip(found, told, strict=True))
