@@ -6,6 +6,7 @@ Text stays as Parquet's dictionaries from file to file: decoded, it would cost m
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
@@ -24,6 +25,10 @@ ROW_GROUP_ROWS: Final = 125_000
 SORTED_ROWS: Final = 500_000
 """So many rows in a row are in order; the whole file would be in twice the memory. Since files come in the order in
 which they were written, a run is a stretch of time, and late rows are in the first of its row groups."""
+_FEW_ROWS: Final = 1000
+"""Of files with fewer, what is done once a file costs more than what is done with its rows: they are made dictionaries
+of together, up to `_FEW_FILES` at once."""
+_FEW_FILES: Final = 100
 
 
 def bins(files: Iterable[DataFile], most_bytes: int) -> list[tuple[DataFile, ...]]:
@@ -56,7 +61,7 @@ def merge_files(lake: Lake, table: str, schema: pa.Schema, files: Sequence[DataF
     Raises:
         StoreUnavailable: the store does not give or take a file.
     """
-    parts = (read_file(lake, table, schema, file) for file in files)
+    parts = _read_files(lake, files, stored_schema(schema, lake.tables[table]))
     return write_rows(lake, table, files[0].partition, parts, changes_data=False, then=files[0].then)
 
 
@@ -84,26 +89,47 @@ def read_file(lake: Lake, table: str, schema: pa.Schema, file: DataFile) -> pa.T
         IncompatibleLake: a value is finer or larger than the table's type.
     """
     target = stored_schema(schema, lake.tables[table])
+    return _conformed(_read(lake, file, target), target, file.path)
+
+
+def _read_files(lake: Lake, files: Iterable[DataFile], target: pa.Schema) -> Iterator[pa.Table]:
+    """Give the rows of files in their order as `read_file` does, those of several small ones of one schema at once."""
+    found = ((file, _read(lake, file, target)) for file in files)
+    for schema, alike in itertools.groupby(found, lambda each: each[1].schema if _has_no_dictionary(each[1]) else None):
+        while some := list(itertools.islice(alike, 1 if schema is None else _FEW_FILES)):
+            paths = some[0][0].path if len(some) == 1 else f"{some[0][0].path} or one of {len(some) - 1} after it"
+            yield _conformed(pa.concat_tables(rows for _, rows in some), target, paths)
+
+
+def _read(lake: Lake, file: DataFile, target: pa.Schema) -> pa.Table:
+    """Return a file's rows with its own columns; of a small one of ours without dictionaries."""
     try:
         source: Any = pa.BufferReader(lake.filesystem().cat_file(file.path)) if lake.is_s3 else file.path
         metadata = pq.read_metadata(source)
+        # Another writer's own schema may say types that can't be made dictionaries of later.
+        is_simple = metadata.num_rows < _FEW_ROWS and b"ARROW:schema" not in (metadata.metadata or {})
         as_dictionaries = [
             column.path
-            for column in map(metadata.schema.column, range(metadata.num_columns))
+            for column in map(metadata.schema.column, range(0 if is_simple else metadata.num_columns))
             if column.physical_type == "BYTE_ARRAY" and _has_dictionary(target, column.path)
         ]
-        rows = pq.ParquetFile(
+        return pq.ParquetFile(
             source, metadata=metadata, read_dictionary=as_dictionaries, coerce_int96_timestamp_unit="us"
         ).read(use_threads=False)
     except OSError as error:
         raise store_trouble(file.path, error) from error
+
+
+def _conformed(rows: pa.Table, target: pa.Schema, paths: str) -> pa.Table:
+    if _has_no_dictionary(rows):
+        rows = rows.combine_chunks()
     columns = []
     for field in target:
         try:
             column = rows[field.name].cast(field.type) if field.name in rows.column_names else None
         except pa.ArrowInvalid as error:
             raise IncompatibleLake(
-                f"{file.path} holds values of {field.name} that {field.type} can't keep ({error}); nothing was changed"
+                f"{paths} holds values of {field.name} that {field.type} can't keep ({error}); nothing was changed"
             ) from error
         columns.append(pa.nulls(len(rows), field.type) if column is None else column)
     return pa.table(columns, schema=target)
@@ -131,6 +157,12 @@ def _has_dictionary(target: pa.Schema, path: str) -> bool:
     kind = target.field(name).type
     return isinstance(kind, pa.DictionaryType) or (
         isinstance(kind, pa.ListType) and isinstance(kind.value_type, pa.DictionaryType)
+    )
+
+
+def _has_no_dictionary(rows: pa.Table) -> bool:
+    return not any(
+        pa.types.is_dictionary(kind.value_type if pa.types.is_list(kind) else kind) for kind in rows.schema.types
     )
 
 

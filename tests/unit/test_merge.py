@@ -36,6 +36,7 @@ def merged(lake: Lake, name: str) -> tuple[pa.Table, dict, pq.FileMetaData]:
 def test_rows_are_in_order_run_by_run(tmp_path, monkeypatch):
     monkeypatch.setattr(merge, "SORTED_ROWS", 8)
     monkeypatch.setattr(merge, "ROW_GROUP_ROWS", 4)
+    monkeypatch.setattr(merge, "_FEW_FILES", 1)
     lake = lakes.make(tmp_path)
     for seconds in ([3, 1, 2, 0], [7, 9, -5, 8], [6, 4]):
         lakes.append(lake, "silver", [lakes.silver(at=NOON + dt.timedelta(seconds=second)) for second in seconds])
