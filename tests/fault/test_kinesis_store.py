@@ -180,7 +180,8 @@ def test_workers_killed_on_a_bad_network_before_and_after_a_split(
             for worker in doomed:
                 worker.kill()
     stream_ledger.send(events(300, first=7_000_000))
-    workers.catch_up(stream_ledger.stream, lake, "--wait")  # on the same network
+    last = workers.start(stream_ledger.stream, lake, "--until-caught-up", "--wait")  # on the same network
+    assert 0 == last.exit_code(2 * LONG_S)
     the_promise_holds_of_a_stream(lake, kinesis, stream_ledger)
     for number, parent in enumerate(parents):
         stream_ledger.order_of_arrival_keeps_parents_first(lake, parent, CHILDREN[number])
