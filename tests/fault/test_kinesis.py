@@ -124,8 +124,10 @@ def test_a_zombie_that_wakes_after_its_share_went_to_another_stops_and_writes_no
             worker.wait_for(" flushed ", count=len(worker.lines(" flushed ")) + 2)
     assert f"it has the same share (--worker {share})" in zombie.log.splitlines()[-1]
     assert [0] * count == [worker.stop() for worker in awake]
+    stream_ledger.send(events(300, first=7_000_000))
     workers.catch_up(stream, lake)
     the_promise_holds_of_a_stream(lake, kinesis, stream_ledger)
+    stream_ledger.order_of_arrival_keeps_parents_first(lake, parent, CHILDREN)
 
 
 def test_a_split_read_by_one_worker_from_its_backlog(
