@@ -128,6 +128,7 @@ class LakeWriter:
         for name, handle in self._handles.items():
             add_missing_columns(handle, TABLES[name].schema)
         self._owned: dict[Source, _Owned] = {}
+        self._raised: dict[Source, int] = {}
         self._buffer: list[dict[str, pa.Table]] = []
         self._targets: dict[Source, int] = {}
         self._flush: _Flush | None = None
@@ -182,23 +183,28 @@ class LakeWriter:
             done = left_at["silver"]
             next_offsets[source] = first_offsets[source] if done is None else done + 1
             self._owned[source] = _Owned(epochs[source], left_at, next_offsets[source] - 1)
+            self._raised.pop(source, None)
         return next_offsets
 
     def _claim_silver(self, sources: list[Source], first_offsets: Mapping[Source, int]) -> dict[Source, int]:
         def entries(handle: DeltaTable) -> list[Transaction]:
             starts = [Transaction(s.start_id, first_offsets[s]) for s in sources if positions.start(handle, s) is None]
-            return [Transaction(s.epoch_id, positions.epoch(handle, s) + 1) for s in sources] + starts
+            found = {source: positions.epoch(handle, source) for source in sources}
+            return [Transaction(s.epoch_id, found[s] + 1) for s in sources if self._raised.get(s) != found[s]] + starts
 
         # After a refusal the new epoch in the lake may be another claimant's or our own whose answer was lost; one
-        # higher is right for both.
+        # higher is right for both. An epoch known to be ours, of a claim that the store broke off later, stays: else
+        # a claim would need all of its commits' answers in a row.
         committed = {entry.app_id: entry.version for entry in self._commit_entries("silver", entries)}
-        return {source: committed[source.epoch_id] for source in sources}
+        self._raised.update({s: committed[s.epoch_id] for s in sources if s.epoch_id in committed})
+        return {source: self._raised[source] for source in sources}
 
     def _claim_table(self, name: str, epochs: Mapping[Source, int]) -> None:
         def entries(handle: DeltaTable) -> list[Transaction]:
             found = {source: positions.epoch(handle, source) for source in epochs}
             overtaken = [source for source, mine in epochs.items() if found[source] > mine]
             if overtaken:
+                self._raised.clear()
                 raise FenceLost(f"another writer claimed {_names(overtaken)} at the same time")
             return [Transaction(s.epoch_id, mine) for s, mine in epochs.items() if found[s] < mine]
 

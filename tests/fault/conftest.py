@@ -11,9 +11,13 @@ import pytest
 
 from tests.broker import Broker, fresh_name
 from tests.compactors import Compactors
+from tests.fault.promise import SHARDS
 from tests.fault.viewed import PARTITIONS, Place, Viewed, make, on_disk, on_s3
+from tests.kinesis import Kinesalite
+from tests.kinesis.ledger import StreamLedger
 from tests.ledger import Ledger
 from tests.s3 import S3
+from tests.s3.flaky import FlakyS3
 from tests.workers import Workers, workers_of
 
 
@@ -62,6 +66,14 @@ def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> S3
 
 
 @pytest.fixture
+def flaky(s3: S3, dice: random.Random) -> Iterator[FlakyS3]:
+    """A network before that store for workers that a test sends through it, calm at first."""
+    started = FlakyS3(s3, random.Random(dice.random()))
+    yield started
+    started.close()
+
+
+@pytest.fixture
 def lake(store: S3 | None, tmp_path: Path) -> Path | str:
     """Where a test's lake goes, as a folder or an S3 address; nothing is there yet."""
     return tmp_path / "lake" if store is None else f"s3://{store.bucket}/{uuid.uuid4().hex}/lake"
@@ -72,6 +84,12 @@ def workers(broker: Broker, store: S3 | None, tmp_path: Path) -> Iterator[Worker
     """Starts workers against the shared broker; all of them have ended after the test."""
     with workers_of(broker, tmp_path, store.env if store else None) as started:
         yield started
+
+
+@pytest.fixture
+def stream_ledger(kinesis: Kinesalite) -> StreamLedger:
+    """A Kinesis stream of four shards, and what it acknowledged."""
+    return StreamLedger(kinesis, kinesis.create("fault", SHARDS))
 
 
 @pytest.fixture(scope="session")

@@ -10,24 +10,13 @@ import pytest
 
 from tests.broker import Broker, fresh_name
 from tests.conftest import MakeTopic
+from tests.fault.bad_store import LONG_S, OUTAGES, QUICK, WAITS, bad_network, wait_until_all_are_in
 from tests.fault.promise import PARTITIONS, recover, the_promise_holds
 from tests.ledger import Ledger, events, rows_in
-from tests.s3 import S3
-from tests.s3.flaky import AWAY, CALM, DEAF, THROTTLED, Fault, FlakyS3
+from tests.s3.flaky import AWAY, CALM, Fault, FlakyS3
 from tests.workers import Worker, Workers, workers_of
 
 pytestmark = pytest.mark.parametrize("store", ["s3"], indirect=True)
-
-QUICK = ("--allowed-latency", "200ms")
-OUTAGES = {"away": AWAY, "throttled": THROTTLED, "deaf": DEAF}
-
-
-@pytest.fixture
-def flaky(s3: S3, dice: random.Random) -> Iterator[FlakyS3]:
-    """The network before the store, calm at first."""
-    started = FlakyS3(s3, random.Random(dice.random()))
-    yield started
-    started.close()
 
 
 @pytest.fixture
@@ -37,29 +26,10 @@ def workers(broker: Broker, flaky: FlakyS3, tmp_path: Path) -> Iterator[Workers]
         yield started
 
 
-PASSING = (
-    Fault.SLOW_DOWN,
-    Fault.ERROR,
-    Fault.RESET,
-    Fault.LOST_ANSWER,
-    Fault.LOST_COMMIT,
-    Fault.LATE,
-    Fault.SLOW,
-    Fault.TRUNCATED,
-)
-
-
-def bad_network(dice: random.Random) -> dict[Fault, float]:
-    """Shares for every passing fault, a tenth of all requests together."""
-    weights = {fault: dice.uniform(0.2, 1) for fault in PASSING}
-    return {fault: 0.1 * weight / sum(weights.values()) for fault, weight in weights.items()}
-
-
 def are_all_in_the_lake(ledger: Ledger, lake: str, workers: list[Worker]) -> None:
     """Fresh events flow again, and all that was sent arrives while these workers run."""
     ledger.send_spread(events(300, first=7_000_000), PARTITIONS)
-    for worker in workers:
-        worker.until(lambda: rows_in(lake, "bronze") == len(ledger), "all that was sent is in the lake", 90)
+    wait_until_all_are_in(lake, ledger, workers)
 
 
 @pytest.mark.short_run(2)
@@ -73,9 +43,9 @@ def test_workers_on_a_bad_network_to_the_store(
     started = [workers.start(ledger.topic, lake, *QUICK, "--wait") for _ in range(count)]
     with ledger.trickle(PARTITIONS):
         for worker in started:
-            worker.wait_for(" reading ", timeout_s=90)
-            worker.until(lambda: flaky.counts.total() > 30 * count, "many faults happened", 90)
-            worker.until(lambda: rows_in(lake) > 0, "records arrive in spite of it", 90)
+            worker.wait_for(" reading ", timeout_s=LONG_S)
+            worker.until(lambda: flaky.counts.total() > 30 * count, "many faults happened", LONG_S)
+            worker.until(lambda: rows_in(lake) > 0, "records arrive in spite of it", LONG_S)
     flaky.shares = CALM
     are_all_in_the_lake(ledger, lake, started)
     assert [0] * count == [worker.stop() for worker in started]
@@ -90,7 +60,7 @@ def test_commits_whose_answers_are_lost_are_known_as_one_s_own(
     flaky.shares = {Fault.LOST_COMMIT: dice.uniform(0.3, 0.7)}
     worker = workers.start(ledger.topic, lake, *QUICK, "--wait")
     with ledger.trickle(PARTITIONS):
-        worker.until(lambda: flaky.counts[Fault.LOST_COMMIT] > 5, "answers to commits were lost", 90)
+        worker.until(lambda: flaky.counts[Fault.LOST_COMMIT] > 5, "answers to commits were lost", LONG_S)
     flaky.shares = CALM
     are_all_in_the_lake(ledger, lake, [worker])
     assert 0 == worker.stop()
@@ -115,7 +85,7 @@ def test_a_store_that_stays_away_is_waited_for(
     with ledger.trickle(PARTITIONS):
         worker.wait_for(" flushed ", count=dice.randrange(1, 4))
         flaky.shares = OUTAGES[outage]
-        worker.wait_for("WARNING waiting: the store does not serve", timeout_s=90)
+        worker.wait_for(WAITS, timeout_s=LONG_S)
     flaky.shares = CALM
     are_all_in_the_lake(ledger, lake, [worker])
     assert 1 == len(worker.lines("the store answers again"))
@@ -134,7 +104,7 @@ def test_workers_killed_on_a_bad_network(
             doomed = workers.start(
                 ledger.topic, lake, *QUICK, "--flush-bytes", "100kB", "--wait", group=fresh_name("group")
             )
-            doomed.wait_for(" flushed ", count=dice.randrange(1, 5) if number else 1, timeout_s=90)
+            doomed.wait_for(" flushed ", count=dice.randrange(1, 5) if number else 1, timeout_s=LONG_S)
             doomed.until(lambda: dice.random() < 0.2, "a moment later")
             doomed.kill()
     recover(workers, ledger, lake, "--wait")  # on the same network
@@ -148,7 +118,7 @@ def test_a_worker_started_while_the_store_is_away_waits_for_it(
     ledger.send_spread(events(500, bad_every=2), PARTITIONS)
     flaky.shares = AWAY
     worker = workers.start(ledger.topic, lake, *QUICK, "--wait")
-    worker.wait_for("WARNING waiting: the store does not serve", timeout_s=90)
+    worker.wait_for(WAITS, timeout_s=LONG_S)
     flaky.shares = CALM
     are_all_in_the_lake(ledger, lake, [worker])
     assert 0 == worker.stop()

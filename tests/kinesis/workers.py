@@ -13,8 +13,9 @@ from tests.workers import StartedWorkers, Worker, ended_afterwards
 class StreamWorkers(StartedWorkers):
     """Workers of Kinesis streams."""
 
-    def __init__(self, kinesis: Kinesalite, folder: Path) -> None:
-        super().__init__(folder, kinesis.env)
+    def __init__(self, kinesis: Kinesalite, folder: Path, env: Mapping[str, str] | None = None) -> None:
+        """Give `env` for variables that lead to a store; kinesalite takes that one's keys, too."""
+        super().__init__(folder, {**kinesis.env, **(env or {})})
 
     def start(
         self, topic: str, lake: Path | str, *flags: str, name: str | None = None, env: Mapping[str, str] | None = None
@@ -24,6 +25,8 @@ class StreamWorkers(StartedWorkers):
         return self.begin([*where, *flags], "500ms", name, env)
 
 
-def stream_workers_of(kinesis: Kinesalite, tmp_path: Path) -> AbstractContextManager[StreamWorkers]:
+def stream_workers_of(
+    kinesis: Kinesalite, tmp_path: Path, env: Mapping[str, str] | None = None
+) -> AbstractContextManager[StreamWorkers]:
     """Give `StreamWorkers` whose logs are below `tmp_path`; all of them have ended afterwards. For fixtures."""
-    return ended_afterwards(tmp_path, lambda folder: StreamWorkers(kinesis, folder))
+    return ended_afterwards(tmp_path, lambda folder: StreamWorkers(kinesis, folder, env))

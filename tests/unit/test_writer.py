@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 
-from schemas.errors import FenceLost
+from schemas.errors import FenceLost, StoreUnavailable
 from sink.lake import Lake
 from sink.writer import LakeWriter
 from tests.lake_contents import positions_of
@@ -208,6 +208,38 @@ def test_a_commit_whose_answer_was_lost_is_recognised_as_our_own(lake):
         assert expected == broken
     assert {source(): 4} == writer.flush().done
     assert [(0, n) for n in range(5)] == positions_of(lake, "silver") == positions_of(lake, "bronze")
+
+
+@pytest.mark.parametrize("is_overtaken", [False, True])
+@pytest.mark.parametrize("step", ["after claim silver", "before claim quarantine", "after claim bronze"])
+def test_a_claim_that_the_store_broke_off_goes_on_unless_another_writer_came_between(lake, step, is_overtaken):
+    other = LakeWriter(lake)
+    left = [step]
+
+    def away_once(name: str) -> None:
+        if left == [name]:
+            left.clear()
+            raise StoreUnavailable("connection reset")
+
+    writer = LakeWriter(lake, step=away_once)
+    with pytest.raises(StoreUnavailable):
+        writer.claim({source(): 0})
+    before = DeltaTable(lake.path("silver")).version()
+    if is_overtaken:
+        other.claim({source(): 0})
+        other.add(*batch(0, 5))
+        other.flush()
+    is_known = step != "after claim silver"  # else the commit's answer was lost: it may be another's
+    assert {source(): 5 if is_overtaken else 0} == writer.claim({source(): 0})
+    if not is_overtaken:
+        assert (1 if is_known else 2) == writer.epoch_of(source())
+        assert before + (0 if is_known else 1) == DeltaTable(lake.path("silver")).version()
+    first = 5 if is_overtaken else 0
+    writer.add(*batch(first, 5))
+    assert {source(): first + 4} == writer.flush().done
+    other.add(*batch(5, 5))
+    assert {} == other.flush().done, "it is fenced off, or never was an owner"
+    assert [(0, n) for n in range(first + 5)] == positions_of(lake, "silver") == positions_of(lake, "bronze")
 
 
 def test_two_claimants_at_once_leave_one_owner(lake):
