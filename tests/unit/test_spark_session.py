@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from compaction.spark_session import DELTA, packages, s3a_settings
+from compaction.spark_session import DELTA, _reason, packages, s3a_settings
 from playlake.cli import main
 from sink.lake import Lake
 from tests import lakes, spark
@@ -125,3 +125,14 @@ def test_tests_have_the_same_delta():
     ours = re.search(r"<groupId>(.*)</groupId>\s*<artifactId>(.*)</artifactId>\s*<version>(.*)</version>\s*</dep", pom)
     assert ours is not None
     assert DELTA == ":".join(ours.groups())
+
+
+def test_what_ended_a_clusters_application_is_named(tmp_path):
+    log = tmp_path / "spark.log"
+    stopped = ValueError("Cannot call methods on a stopped SparkContext.\nThis stopped SparkContext was created at:")
+    log.write_text("26/11/22 03:33:12 WARN NativeCodeLoader: Unable to load native-hadoop library\n")
+    assert "Cannot call methods on a stopped SparkContext." == _reason(stopped, log)
+    with log.open("a") as words:
+        words.write("26/11/22 03:33:21 ERROR StandaloneSchedulerBackend: Application has been killed. Reason: ")
+        words.write("All masters are unresponsive! Giving up.\n26/11/22 03:33:22 ERROR Inbox: Ignoring error\n")
+    assert "All masters are unresponsive! Giving up." == _reason(stopped, log)
