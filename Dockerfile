@@ -37,7 +37,7 @@ RUN pip install --no-cache-dir 'moto[server]==5.2.5'
 USER 10001:10001
 ENTRYPOINT ["moto_server", "--host", "0.0.0.0", "--port", "4567"]
 
-FROM ${BASE}
+FROM ${BASE} AS playlake
 LABEL org.opencontainers.image.title=playlake \
       org.opencontainers.image.licenses=Apache-2.0
 # A new volume mounted at /lake belongs to playlake, as this folder does.
@@ -53,3 +53,32 @@ USER 10001:10001
 WORKDIR /tmp
 ENTRYPOINT ["playlake"]
 CMD ["--help"]
+
+# Gold on Spark, for the compose profile `spark`; built with --build-arg "EXTRAS=--extra spark".
+FROM playlake AS java
+USER root
+RUN mkdir -p /usr/share/man/man1 \
+ && apt-get update \
+ && apt-get install --yes --no-install-recommends openjdk-17-jre-headless procps \
+ && rm -rf /var/lib/apt/lists/*
+
+# The jars that playlake would have Spark fetch through Maven (compaction/spark_session.py), so that no container has to.
+FROM java AS jars
+# Java trusts whom everything else here trusts, a company's own authority included.
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends p11-kit p11-kit-modules \
+ && trust extract --format=java-cacerts --filter=ca-anchors --purpose=server-auth /tmp/trusted
+RUN JAVA_TOOL_OPTIONS=-Djavax.net.ssl.trustStore=/tmp/trusted python -c "\
+from pyspark import SparkConf; \
+from pyspark.java_gateway import launch_gateway; \
+from compaction.spark_session import packages; \
+settings = {**packages(is_s3=True), 'spark.jars.ivy': '/tmp/ivy'}; \
+launch_gateway(SparkConf(loadDefaults=False).setAll(list(settings.items()))).shutdown()"
+
+FROM java AS spark
+COPY --from=jars /tmp/ivy/jars/ /tmp/jars/
+RUN mv /tmp/jars/*.jar /opt/playlake/lib/python3*/site-packages/pyspark/jars/
+USER 10001:10001
+
+# What a build without --target makes.
+FROM playlake

@@ -5,7 +5,7 @@ ARGS ?=
 JOBS ?= 4
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test fault mutations compose-test lint bench audit sbom terraform clean
+.PHONY: help demo test spark-test fault mutations compose-test lint bench audit sbom terraform clean
 
 help: ## list the recipes
 	@echo "usage: make RECIPE [NAME=VALUE…]"; echo
@@ -17,6 +17,9 @@ demo: ## everything once, nothing else installed (EVENTS=200000 LAKE=folder)
 test: ## all tests, against a real Apache Kafka (ARGS='-k verify' JOBS=4)
 	tools/chromium >/dev/null && tools/promtool >/dev/null
 	tools/run --dev pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+spark-test: ## gold on a Spark cluster with the lake on S3, compared with DuckDB's: minutes
+	tools/run --dev pytest --long tests/integration/test_gold_on_spark_cluster.py $(ARGS)
 
 fault: ## the fault suite with 20 seeds each, for hours (ARGS='--seed 7' for one)
 	tools/run --dev pytest -n $(JOBS) --dist worksteal tests/fault $(or $(ARGS),--seeds 20)

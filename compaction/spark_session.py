@@ -25,22 +25,34 @@ if TYPE_CHECKING:
 
 DELTA: Final = "io.delta:delta-spark_2.13:4.4.0"
 """The Delta Lake that goes with the pyspark of the extra `spark`; by Maven, at the first start."""
-_SPARKS_OWN: Final = (
-    ",".join(
-        f"{group}:*"
-        for group in (
-            "org.slf4j",
-            "org.apache.logging.log4j",
-            "org.scala-lang",
-            "org.apache.parquet",
-            "com.fasterxml.*",
-        )
+_AWS_SDK: Final = "2.35.4"
+"""Of AWS, what Spark 4.2's Hadoop was built with."""
+_LEFT_OUT: Final = ",".join(
+    (
+        *(
+            f"{group}:*"
+            for group in (
+                "org.slf4j",
+                "org.apache.logging.log4j",
+                "org.apache.httpcomponents",
+                "org.scala-lang",
+                "org.apache.parquet",
+                "com.fasterxml.*",
+                "commons-codec",
+                "commons-logging",
+                "io.netty",
+            )
+        ),
+        "org.apache.hadoop:hadoop-client-*",
+        "software.amazon.awssdk:bundle",
     )
-    + ",org.apache.hadoop:hadoop-client-*"
 )
-"""Jars that Delta asks for and Spark brings: 60 MB less to fetch, and not in two versions."""
+"""Jars that Delta and s3a ask for and Spark brings: 65 MB less to fetch, and not in two versions. And AWS' SDK in one
+huge jar: s3a takes S3 and STS of it, 12 MB."""
+_SDKS_CREDENTIALS: Final = "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider"
 _OLDEST_JAVA: Final = 17
 _NEEDS_JAVA: Final = f"gold on Spark needs Java {_OLDEST_JAVA} or newer"
+_KILLED = re.compile(r"Application has been killed\. Reason: (.+)")
 _TELLING = re.compile(r"exception|error|unresolved|not found|unrecognized|could not|invalid", re.IGNORECASE)
 _CLASS = re.compile(r'^Exception in thread "[^"]*" ([\w.]+: )?|^([a-z]\w*\.)+[A-Z]\w*: ')
 _MEANING: Final = {
@@ -60,7 +72,8 @@ def spark_session(lake: Lake, master: str, memory_bytes: int, options: Mapping[s
     """Start Spark for a lake; stop it afterwards.
 
     Args:
-        lake: whose tables are to be read; on S3 by Hadoop's s3a, with keys and endpoint from the usual AWS variables.
+        lake: whose tables are to be read; on S3 by Hadoop's s3a, with keys and endpoint from the usual AWS variables,
+            which executors get from here.
         master: Spark's, such as `local[*]` or `spark://host:7077`.
         memory_bytes: heap of this machine's Java process: with a local master the executors' as well.
         options: Spark's settings; they win over ours, but not over those that say what SQL means. An empty value of
@@ -82,7 +95,7 @@ def spark_session(lake: Lake, master: str, memory_bytes: int, options: Mapping[s
         "spark.hadoop.mapreduce.fileoutputcommitter.marksuccessfuljobs": "false",
         **_local(master),
         **_jars(lake, options),
-        **_s3(lake),
+        **s3a_settings(lake),
         **options,
         **_MEANING,
     }
@@ -141,6 +154,19 @@ def _local(master: str) -> dict[str, str]:
     return {"spark.driver.bindAddress": "127.0.0.1", "spark.driver.host": "127.0.0.1"} if "local" in master else {}
 
 
+def packages(*, is_s3: bool) -> dict[str, str]:
+    """Return the settings by which Spark fetches through Maven what it lacks: Delta, and for S3 Hadoop's s3a.
+
+    Raises:
+        ConfigError: Spark's own jars are not where they should be, so that their Hadoop's version is unknown.
+    """
+    names = [DELTA]
+    if is_s3:
+        aws = ("s3-transfer-manager", "sts")
+        names += [_hadoop_aws(), *(f"software.amazon.awssdk:{module}:{_AWS_SDK}" for module in aws)]
+    return {"spark.jars.packages": ",".join(names), "spark.jars.excludes": _LEFT_OUT}
+
+
 def _jars(lake: Lake, options: Mapping[str, str]) -> dict[str, str]:
     """Return where Delta's jars, and for S3 Hadoop's, come from, if the options don't say.
 
@@ -153,8 +179,7 @@ def _jars(lake: Lake, options: Mapping[str, str]) -> dict[str, str]:
         if absent:
             raise ConfigError(f"spark.jars names {absent[0]}, and there is no such file: check --spark-option")
         return {}
-    packages = [DELTA, _hadoop_aws()] if lake.is_s3 else [DELTA]
-    return {"spark.jars.packages": ",".join(packages), "spark.jars.excludes": _SPARKS_OWN}
+    return packages(is_s3=lake.is_s3)
 
 
 def _hadoop_aws() -> str:
@@ -167,24 +192,34 @@ def _hadoop_aws() -> str:
     raise ConfigError(f"no hadoop-client-api-*.jar in {jars}: name the jars with --spark-option spark.jars.packages=…")
 
 
-def _s3(lake: Lake) -> dict[str, str]:
-    """Return what s3a needs beside the AWS variables, which Spark passes on to it: no secret."""
-    endpoint = lake.storage_options.get("AWS_ENDPOINT_URL")
-    if endpoint is None:
+def s3a_settings(lake: Lake) -> dict[str, str]:
+    """Return what Hadoop's s3a needs beside the keys in the AWS variables, which Spark passes on to it: no secret."""
+    if not lake.is_s3:
         return {}
-    return {
-        "spark.hadoop.fs.s3a.endpoint": endpoint,
-        "spark.hadoop.fs.s3a.endpoint.region": os.environ.get("AWS_REGION") or "us-east-1",
-        "spark.hadoop.fs.s3a.path.style.access": "true",
-    }
+    settings = {}
+    if not os.environ.get("AWS_ACCESS_KEY_ID"):  # a profile, a role by web identity, a container's or a machine's
+        settings["spark.hadoop.fs.s3a.aws.credentials.provider"] = _SDKS_CREDENTIALS
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    endpoint = lake.storage_options.get("AWS_ENDPOINT_URL")
+    if endpoint is not None:
+        settings["spark.hadoop.fs.s3a.endpoint"] = endpoint
+        settings["spark.hadoop.fs.s3a.path.style.access"] = "true"
+        region = region or "us-east-1"
+    if region:
+        settings["spark.hadoop.fs.s3a.endpoint.region"] = region
+    return settings
 
 
 def _reason(error: Exception, log: Path) -> str:
     """Return the innermost cause in one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if "JAVA_GATEWAY_EXITED" in str(error) and log.exists():
-        said = log.read_text(encoding="utf-8", errors="replace").splitlines()
-        cause = next(filter(_CLASS.match, said), None) or next(filter(_TELLING.search, said), lines[0]).strip()
+    said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    killed = _KILLED.search(said)
+    if killed is not None:  # a cluster without a master or without executors; the error only says that it has ended
+        cause = killed[1]
+    elif "JAVA_GATEWAY_EXITED" in str(error) and said:
+        words = said.splitlines()
+        cause = next(filter(_CLASS.match, words), None) or next(filter(_TELLING.search, words), lines[0]).strip()
     else:
         causes = [line.removeprefix("Caused by: ") for line in lines if line.startswith("Caused by: ")]
         cause = causes[-1] if causes else next((line[2:] for line in lines if line.startswith(": ")), lines[0])

@@ -31,9 +31,18 @@ def _say(config: pytest.Config) -> Callable[[str], None]:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Which seeds the fault suite runs (tests/fault)."""
+    """Which seeds the fault suite runs (tests/fault), and whether what takes minutes runs at all."""
     parser.addoption("--seeds", type=int, default=1, help="fault suite: run seeds 0 to this less 1")
     parser.addoption("--seed", type=int, default=None, help="fault suite: run this seed alone")
+    parser.addoption("--long", action="store_true", help="run tests of the mark long_run, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without `--long`, leave out what takes minutes (mark `long_run`)."""
+    if not config.getoption("long"):
+        left_out = [item for item in items if item.get_closest_marker("long_run")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(tryfirst=True)

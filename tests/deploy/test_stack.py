@@ -55,7 +55,7 @@ def flags_of(words: list[str]) -> set[str]:
 def test_a_service_has_limits_a_restart_policy_and_is_locked_down(name: str) -> None:
     service = STACK["services"][name]
     assert {"cpus", "memory"} == service["deploy"]["resources"]["limits"].keys()
-    ends = name in ("verify", "kinesis-verify", "kinesis-stream")
+    ends = name in ("verify", "kinesis-verify", "kinesis-stream", "gold-spark")
     assert ("no" if ends else "unless-stopped") == service["restart"]
     assert service["read_only"]
     assert ["ALL"] == service["cap_drop"]
@@ -89,12 +89,41 @@ def test_the_example_of_settings_names_every_variable_with_its_default() -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["producer", "worker", "compactor", "verify", "kinesis-producer", "kinesis-worker", "kinesis-verify"]
+    "name",
+    [
+        "producer",
+        "worker",
+        "compactor",
+        "verify",
+        "gold-spark",
+        "kinesis-producer",
+        "kinesis-worker",
+        "kinesis-verify",
+    ],
 )
 def test_a_command_has_flags_and_variables_that_its_verb_knows(name: str) -> None:
     service = STACK["services"][name]
     verb = settings(service["command"])
     assert flags_of(service["command"]) <= verb.model_fields.keys()
+
+
+def test_gold_on_spark_has_a_profile_an_image_of_its_own_and_fetches_nothing_when_it_runs() -> None:
+    service = STACK["services"]["gold-spark"]
+    assert ["spark"] == service["profiles"]
+    assert "spark" == service["build"]["target"]
+    assert "spark.jars.packages=" == service["command"][service["command"].index("--spark-option") + 1]
+    recipe = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    *_, jars, spark, last = re.split(r"^FROM ", recipe, flags=re.MULTILINE)
+    assert "from compaction.spark_session import packages;" in jars, "the one place that names the jars' versions"
+    assert spark.startswith("java AS spark\nCOPY --from=jars ")
+    assert "10001:10001" == re.findall(r"^USER (.*)$", spark, re.MULTILINE)[-1]
+    assert "playlake" == last.strip(), "what others build has none of it"
+
+
+def test_the_stack_can_leave_gold_to_spark() -> None:
+    variables = STACK["services"]["compactor"]["environment"]
+    assert "${PLAYLAKE_GOLD:-true}" == variables["PLAYLAKE_GOLD"]
+    assert "gold" in settings(["compact"]).model_fields
 
 
 def test_the_minimal_stack_has_its_lake_on_a_volume() -> None:
