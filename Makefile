@@ -9,7 +9,7 @@ JOBS ?= 4
 
 help: ## list the recipes
 	@echo "usage: make RECIPE [NAME=VALUE…]"; echo
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1  \t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1  \t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 demo: ## everything once, nothing else installed (EVENTS=200000 LAKE=folder)
 	tools/run playlake demo --events $(EVENTS) $(if $(LAKE),--lake '$(LAKE)')
