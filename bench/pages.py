@@ -13,7 +13,7 @@ from sink.lake import Lake
 from tests.browser import PAGES, chromium, dashboard, open_page
 
 DAYS = 30
-FILES = 500
+FLUSHES = 500
 WANTED_S = 1.5
 _CACHED_S = 10.5
 
@@ -21,7 +21,7 @@ _CACHED_S = 10.5
 def measure(bootstrap: str, events: int, rounds: int, folder: Path) -> dict[str, Any]:
     """Seconds from asking for a page's address, caches run out, to its script's end; the first load warms up."""
     lake = Lake.at(str(folder / "pages"))
-    lakes.fill(lake, events, DAYS, flush_rows=events // FILES)
+    lakes.fill(lake, events, DAYS, flush_rows=events // FLUSHES)
     refresh(lake)
     found: dict[str, Any] = {"rows": events, "files": len(lake.table("silver").file_uris())}
     with chromium() as browser, dashboard(lake.uri, folder / "log") as url:
