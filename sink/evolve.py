@@ -2,8 +2,9 @@
 
 Text, whatever the field holds, as in `silver.rescued`: a client that sends another type tomorrow changes no table. The
 column is added by a commit of its own before the first file that has it; files from before read as null there. What can
-be no column stays in `rescued`: a name with other than letters, digits and underscores, one that silver has already
-(names that differ by case only are one name to most engines), and what comes when there are `MOST_COLUMNS`.
+be no column stays in `rescued`: a name with other than letters, digits and underscores, one that begins with an
+underscore (compaction's own while it works), one that silver has already (names that differ by case only are one name
+to most engines), and what comes when there are `MOST_COLUMNS`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from sink.policies import EVOLVE, unknown_fields
 
 MOST_COLUMNS: Final = 100
 """Columns beside playlake's own: names come from clients, and a table with thousands of them can't be read any more."""
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}")
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 
 
 def evolve(silver: DeltaTable, rows: pa.Table, *, may_add: bool = True) -> pa.Table:

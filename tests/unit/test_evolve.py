@@ -1,5 +1,8 @@
 """A column of silver for each unknown field, where the lake says so: which, when, and what every job makes of them."""
 
+import re
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
@@ -7,15 +10,20 @@ from deltalake.transaction import AddAction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import compaction
+import query
 import sink.writer
+from bench.lakes import fill
 from compaction.compact import compact
 from compaction.dedupe import dedupe
+from compaction.gold import refresh
 from compaction.repair import repair
 from playlake.cli import main
 from playlake.rebuild import rebuild
 from query import connect
 from schemas.errors import StoreUnavailable
 from schemas.tables import RESCUED, SILVER
+from sink.columns import add_columns
 from sink.evolve import MOST_COLUMNS, evolve
 from sink.lake import Lake
 from sink.policies import agree_on_unknown_fields
@@ -26,13 +34,13 @@ from tests.records import NOW, event_bytes, records, source
 VALUES = [
     event_bytes(0),
     event_bytes(1, drm="widevine", client={"os": "tvOS 26"}),
-    event_bytes(2, drm=None, title="mine", Country="DE", **{"a b": 1}),
+    event_bytes(2, drm=None, title="mine", Country="DE", _row="1", **{"a b": 1}),
     event_bytes(3, event_ts=None, client_ts="2026-11-21T11:59:00Z", drm="fairplay"),
 ]
 KEPT = [
     (0, None, None, None),
     (1, "widevine", '{"os":"tvOS 26"}', None),
-    (2, None, None, {"Country": "DE", "a b": "1", "title": "mine"}),
+    (2, None, None, {"Country": "DE", "_row": "1", "a b": "1", "title": "mine"}),
     (3, "fairplay", None, None),
 ]
 
@@ -161,6 +169,26 @@ def test_a_replay_fills_the_columns(lake, capsys):
     assert 0 == main(["quarantine", "replay", "--lake", lake.uri, "--where", "'unknown_fields' in reasons"])
     assert "3 records judged again: 3 went to silver" in capsys.readouterr().out
     assert KEPT == seen(lake)
+
+
+def names_in_our_sql() -> set[str]:
+    """Everything in our SQL that could be a column's name."""
+    files = [path for module in (compaction, query) for path in Path(module.__path__[0]).rglob("*.sql")]
+    texts = [re.sub(r"--.*|'[^']*'", "", path.read_text()) for path in files]
+    return {name for text in texts for name in re.findall(r"\b[a-z][a-z0-9_]*\b", text)} - {*SILVER.names}
+
+
+def test_columns_named_like_anything_in_our_sql_disturb_no_job(tmp_path):
+    lake = Lake.at(str(tmp_path / "lake"))
+    fill(lake, 2_000, days=1, flush_rows=1_000)
+    names = names_in_our_sql()
+    assert len(names) > 200
+    add_columns(lake.table("silver"), [pa.field(name, pa.string()) for name in sorted(names)])
+    assert sum(repair(lake).rows.values())
+    assert dedupe(lake).rows
+    compact(lake, "silver")
+    assert {"full"} == {each.how for each in refresh(lake)}
+    assert 0 == main(["status", "--lake", lake.uri])
 
 
 maps = st.none() | st.dictionaries(st.sampled_from("abcdefg"), st.none() | st.text(max_size=3), min_size=1, max_size=4)
