@@ -38,8 +38,10 @@ def evolve(silver: DeltaTable, rows: pa.Table, *, may_add: bool = True) -> pa.Ta
         CommitConflict: others changed the table at each try to add columns.
         StoreUnavailable: the store does not answer.
     """
+    if unknown_fields(silver) != EVOLVE:
+        return rows
     rescued = rows["rescued"].combine_chunks()
-    if rescued.null_count == len(rescued) or unknown_fields(silver) != EVOLVE:
+    if rescued.null_count == len(rescued):
         return rows
     names = pc.unique(rescued.keys).to_pylist()
     if may_add:
