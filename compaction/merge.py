@@ -95,10 +95,13 @@ def read_file(lake: Lake, table: str, schema: pa.Schema, file: DataFile) -> pa.T
 def _read_files(lake: Lake, files: Iterable[DataFile], target: pa.Schema) -> Iterator[pa.Table]:
     """Give the rows of files in their order as `read_file` does, those of several small ones of one schema at once."""
     found = ((file, _read(lake, file, target)) for file in files)
-    for schema, alike in itertools.groupby(found, lambda each: each[1].schema if _has_no_dictionary(each[1]) else None):
+    for schema, alike in itertools.groupby(found, lambda each: each[1].schema if _is_small(each[1]) else None):
         while some := list(itertools.islice(alike, 1 if schema is None else _FEW_FILES)):
-            paths = some[0][0].path if len(some) == 1 else f"{some[0][0].path} or one of {len(some) - 1} after it"
-            yield _conformed(pa.concat_tables(rows for _, rows in some), target, paths)
+            [(first, rows), *others] = some
+            if others:
+                rows = pa.concat_tables([rows, *(more for _, more in others)]).combine_chunks()
+            paths = f"{first.path} or one of {len(others)} after it" if others else first.path
+            yield _conformed(rows, target, paths)
 
 
 def _read(lake: Lake, file: DataFile, target: pa.Schema) -> pa.Table:
@@ -121,8 +124,6 @@ def _read(lake: Lake, file: DataFile, target: pa.Schema) -> pa.Table:
 
 
 def _conformed(rows: pa.Table, target: pa.Schema, paths: str) -> pa.Table:
-    if _has_no_dictionary(rows):
-        rows = rows.combine_chunks()
     columns = []
     for field in target:
         try:
@@ -160,10 +161,10 @@ def _has_dictionary(target: pa.Schema, path: str) -> bool:
     )
 
 
-def _has_no_dictionary(rows: pa.Table) -> bool:
-    return not any(
-        pa.types.is_dictionary(kind.value_type if pa.types.is_list(kind) else kind) for kind in rows.schema.types
-    )
+def _is_small(rows: pa.Table) -> bool:
+    """Whether a file's rows are few and without dictionaries, which can't be put together as cheaply."""
+    kinds = (kind.value_type if pa.types.is_list(kind) else kind for kind in rows.schema.types)
+    return len(rows) < _FEW_ROWS and not any(map(pa.types.is_dictionary, kinds))
 
 
 def _runs(parts: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:

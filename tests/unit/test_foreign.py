@@ -13,7 +13,7 @@ from deltalake import DeltaTable, Field, Schema, convert_to_deltalake, write_del
 from deltalake.schema import PrimitiveType
 from deltalake.table import TableFeatures
 
-from compaction import job
+from compaction import job, merge
 from compaction.compact import compact
 from compaction.delta_log import live_files
 from compaction.foreign import open_table
@@ -172,6 +172,19 @@ def test_small_files_become_one_sorted_by_event_time(tmp_path):
     actions = pa.table(lake.table("t").get_add_actions(flatten=True)).to_pylist()
     assert [(1, 3, 3)] == [(row["min.id"], row["max.id"], row["num_records"]) for row in actions]
     assert 0 == compact(lake, "t").partitions
+
+
+def test_only_small_files_without_text_are_put_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(merge, "_FEW_ROWS", 3)
+    place = tmp_path / "t"
+    for count in (1, 2, 4, 4, 1):
+        rows = {"id": range(count), "ts": [EVENING] * count, "day": [EVENING.date()] * count}
+        write_deltalake(str(place), pa.table(rows), mode="append", partition_by=["day"])
+    sizes = []
+    conformed = merge._conformed
+    monkeypatch.setattr(merge, "_conformed", lambda rows, *more: sizes.append(len(rows)) or conformed(rows, *more))
+    compact(open_table(str(place), "ts", "day", None), "t")
+    assert [3, 4, 4, 1] == sizes
 
 
 def test_columns_of_every_kind_survive(tmp_path):
