@@ -392,8 +392,10 @@ class LakeWriter:
                 self._reload(name)
                 if self._landed(handle, flush.attempted[name]):
                     return self._committed(name, flush)
-            if name == "silver" and name not in flush.files:
-                self._evolve(flush)
+            if (
+                name == "silver" and name not in flush.files
+            ):  # may leave the handle newer: before the fence is looked at
+                flush.rows[name] = evolve(handle, flush.rows[name])
             self._drop(flush, self._lost(handle, name, flush))
             targets = self._advancing(name, flush.targets)
             if not targets:
@@ -426,13 +428,6 @@ class LakeWriter:
             f"{self._lake.path(name)} was changed by others at each of {_MAX_ATTEMPTS} tries to append: "
             "is a repair or a delete without a bound running?"
         )
-
-    def _evolve(self, flush: _Flush) -> None:
-        """Put unknown fields into columns of silver, where the lake wants it so: before the fence is looked at."""
-        try:
-            flush.rows["silver"] = evolve(self._handles["silver"], flush.rows["silver"])
-        except (OSError, DeltaError) as error:
-            raise self._store_trouble("silver", error) from error
 
     def _committed(self, name: str, flush: _Flush) -> int:
         for source, last in flush.attempted[name].items():
