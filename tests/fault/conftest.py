@@ -11,6 +11,7 @@ import pytest
 
 from tests.broker import Broker, fresh_name
 from tests.compactors import Compactors
+from tests.conftest import leave_out
 from tests.fault.promise import SHARDS
 from tests.fault.viewed import PARTITIONS, Place, Viewed, make, on_disk, on_s3
 from tests.kinesis import Kinesalite
@@ -35,9 +36,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Without `--seed` or `--seeds`, leave out what marks keep for the long run (pyproject.toml explains them)."""
     if config.getoption("seed") is not None or config.getoption("seeds") > 1:
         return
-    left_out = [item for item in items if _is_of_the_long_run(item)]
-    config.hook.pytest_deselected(items=left_out)
-    items[:] = [item for item in items if item not in left_out]
+    leave_out(config, items, _is_of_the_long_run)
 
 
 def _is_of_the_long_run(item: pytest.Item) -> bool:
