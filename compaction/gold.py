@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import duckdb
+import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 
@@ -29,6 +32,8 @@ from sink.lake import Lake, store_trouble
 from sink.scan import create_view
 
 _MAX_ATTEMPTS: Final = 5
+_TABLES_AT_ONCE: Final = 8
+"""How many are opened or written at once: a commit waits for the store more than it computes."""
 
 
 @dataclass(frozen=True)
@@ -79,15 +84,12 @@ def refresh(
         LakeNotFound, IncompatibleLake, StoreUnavailable: as `Lake.table`.
         CommitConflict: other refreshes got in between at every attempt.
     """
-    declared = gold_files.load()
     lake.require()
-    dated = [file for file in declared.values() if file.is_dated]
-    whole = [file for file in declared.values() if not file.is_dated and not file.is_source]
-    with workspace(lake, memory_limit) as con:
-        runs = engine or DuckDB(con, chunk_rows)
-        done = _refresh_dated(lake, con, runs, declared, dated, full, step)
-        done += [_refresh_whole(lake, con, runs, declared, file, full, step) for file in whole]
-    return done
+    with workspace(lake, memory_limit) as con, ThreadPoolExecutor(_TABLES_AT_ONCE) as pool:
+        run = _Run(lake, con, engine or DuckDB(con, chunk_rows), full, step, pool)
+        handles: dict[str, DeltaTable] = {}
+        done = run.refresh_dated(handles)
+        return done + run.refresh_whole(handles)
 
 
 def pending(lake: Lake) -> dict[str, int | None]:
@@ -162,39 +164,6 @@ def _kept_before(file: GoldFile, declared: Mapping[str, GoldFile], bases: Mappin
     return max((base.expired_before for name, base in bases.items() if name in needed), default=dt.date.min)
 
 
-def _refresh_dated(
-    lake: Lake,
-    con: duckdb.DuckDBPyConnection,
-    engine: Engine,
-    declared: Mapping[str, GoldFile],
-    tables: list[GoldFile],
-    full: bool,
-    step: Callable[[str], None],
-) -> list[Refreshed]:
-    done: dict[str, Refreshed] = {}
-    for _ in range(_MAX_ATTEMPTS):
-        handles = {table.name: _open_or_create(lake, con, table, step) for table in tables if table.name not in done}
-        plan = _plan(lake, con, engine, declared, handles, full)
-        done |= {name: Refreshed(name, "unchanged", 0, 0, 0.0) for name in handles if name not in plan.stale}
-        orders = [_order(con, plan, declared[name], handles[name]) for name in plan.stale]
-        computed = engine.compute(orders, declared, plan.bases) if orders else {}
-        for order in orders:
-            name = order.file.name
-            fingerprint = gold_files.fingerprint(name, declared)
-            entries = {f"{base.txn}@{fingerprint}": base.handle.version() for base in plan.bases.values()}
-            refreshed = _commit(order, computed[name], entries, step)
-            if refreshed is not None:
-                done[name] = refreshed
-        if len(done) == len(tables):
-            return [done[table.name] for table in tables]
-    raise CommitConflict(f"other refreshes of gold at {lake.uri} got in between at each of {_MAX_ATTEMPTS} tries")
-
-
-def _order(con: duckdb.DuckDBPyConnection, plan: _Plan, file: GoldFile, handle: DeltaTable) -> Order:
-    name = file.name
-    return Order(file, handle, schema_of(con, file), name in plan.rebuilt, plan.stale[name], plan.kept_before[name])
-
-
 def _all_dates(con: duckdb.DuckDBPyConnection, bases: Mapping[str, Base]) -> frozenset[dt.date]:
     """Return every date that any base has rows of."""
     undated = [file.path for file in bases["silver"].files if file.partition is None]
@@ -203,42 +172,109 @@ def _all_dates(con: duckdb.DuckDBPyConnection, bases: Mapping[str, Base]) -> fro
     return dates_in(file for base in bases.values() for file in base.files) | {row[0] for row in waiting}
 
 
-# ---------------------------------------------------------------- tables as a whole
+# ---------------------------------------------------------------- one refresh
 
 
-def _refresh_whole(
-    lake: Lake,
-    con: duckdb.DuckDBPyConnection,
-    engine: Engine,
-    declared: Mapping[str, GoldFile],
-    file: GoldFile,
-    full: bool,
-    step: Callable[[str], None],
-) -> Refreshed:
-    fingerprint = gold_files.fingerprint(file.name, declared)
-    for _ in range(_MAX_ATTEMPTS):
-        handle = _open_or_create(lake, con, file, step)
-        sources = {read.source: lake.table(read.source) for read in file.reads}
-        entries = {
-            f"playlake.gold/{name}/{source.metadata().id}@{fingerprint}": source.version()
-            for name, source in sources.items()
-        }
-        if not full and all(handle.transaction_version(app_id) == version for app_id, version in entries.items()):
-            return Refreshed(file.name, "unchanged", 0, 0, 0.0)
-        order = Order(file, handle, schema_of(con, file), is_full=True)
-        refreshed = _commit(order, engine.compute_whole(order, sources), entries, step)
-        if refreshed is not None:
-            return refreshed
-    raise CommitConflict(
-        f"other refreshes of {lake.path(f'gold/{file.name}')} got in between at each of {_MAX_ATTEMPTS} tries"
-    )
+@dataclass(frozen=True)
+class _Run:
+    """One refresh: the engine computes one table after the other; tables are opened and written several at once."""
+
+    lake: Lake
+    con: duckdb.DuckDBPyConnection
+    engine: Engine
+    full: bool
+    step: Callable[[str], None]
+    pool: ThreadPoolExecutor
+    schemas: dict[str, pa.Schema] = field(default_factory=dict)
+
+    def refresh_dated(self, handles: dict[str, DeltaTable]) -> list[Refreshed]:
+        """Refresh the tables by date; `handles` gets the version of each as it is then."""
+        declared = gold_files.load()
+        tables = [file for file in declared.values() if file.is_dated]
+        done: dict[str, Refreshed] = {}
+        for _ in range(_MAX_ATTEMPTS):
+            handles |= self._open([table for table in tables if table.name not in done])
+            left = {table.name: handles[table.name] for table in tables if table.name not in done}
+            plan = _plan(self.lake, self.con, self.engine, declared, left, self.full)
+            done |= {name: Refreshed(name, "unchanged", 0, 0, 0.0) for name in left if name not in plan.stale}
+            orders = [
+                Order(
+                    declared[name],
+                    left[name],
+                    self.schemas[name],
+                    is_full=name in plan.rebuilt,
+                    dates=dates,
+                    kept_before=plan.kept_before[name],
+                )
+                for name, dates in plan.stale.items()
+            ]
+            computed = self.engine.compute(orders, declared, plan.bases) if orders else {}
+            versions = {base.txn: base.handle.version() for base in plan.bases.values()}
+            done |= self._commit([(order, computed[order.file.name], versions) for order in orders])
+            if len(done) == len(tables):
+                return [done[table.name] for table in tables]
+        raise CommitConflict(self._overtaken)
+
+    def refresh_whole(self, sources: Mapping[str, DeltaTable]) -> list[Refreshed]:
+        """Refresh the tables without dates, which are made from those by date: `sources`, by name."""
+        tables = [file for file in gold_files.load().values() if not file.is_dated and not file.is_source]
+        done: dict[str, Refreshed] = {}
+        for _ in range(_MAX_ATTEMPTS):
+            handles = self._open([table for table in tables if table.name not in done])
+            work: list[tuple[Order, Computed, Mapping[str, int]]] = []
+            for table in (table for table in tables if table.name in handles):
+                reads = {read.source: sources[read.source.removeprefix("gold/")] for read in table.reads}
+                versions = {
+                    f"playlake.gold/{name}/{source.metadata().id}": source.version() for name, source in reads.items()
+                }
+                handle = handles[table.name]
+                if not self.full and _shows(handle, table, versions):
+                    done[table.name] = Refreshed(table.name, "unchanged", 0, 0, 0.0)
+                    continue
+                order = Order(table, handle, self.schemas[table.name], is_full=True)
+                work.append((order, self.engine.compute_whole(order, reads), versions))
+            done |= self._commit(work)
+            if len(done) == len(tables):
+                return [done[table.name] for table in tables]
+        raise CommitConflict(self._overtaken)
+
+    @property
+    def _overtaken(self) -> str:
+        return f"other refreshes of gold at {self.lake.uri} got in between at each of {_MAX_ATTEMPTS} tries"
+
+    def _open(self, tables: Sequence[GoldFile]) -> dict[str, DeltaTable]:
+        self.schemas.update({table.name: schema_of(self.con, table) for table in tables})
+        schemas = [self.schemas[table.name] for table in tables]
+        opened = self.pool.map(partial(_open_or_create, self.lake, step=self.step), tables, schemas)
+        return {table.name: handle for table, handle in zip(tables, opened, strict=True)}
+
+    def _commit(self, work: Iterable[tuple[Order, Computed, Mapping[str, int]]]) -> dict[str, Refreshed]:
+        """Commit what was computed; return what was not overtaken by another refresh."""
+
+        def commit(each: tuple[Order, Computed, Mapping[str, int]]) -> Refreshed | None:
+            order, computed, versions = each
+            return _commit(order, computed, versions, self.step)
+
+        committed = self.pool.map(commit, work)
+        return {refreshed.name: refreshed for refreshed in committed if refreshed is not None}
 
 
-# ---------------------------------------------------------------- writing
+# ---------------------------------------------------------------- one table
+
+
+def _entries(file: GoldFile, versions: Mapping[str, int]) -> dict[str, int]:
+    """Return the `txn` entries that say which versions a table shows, and by which SQL."""
+    fingerprint = gold_files.fingerprint(file.name, gold_files.load())
+    return {f"{txn}@{fingerprint}": version for txn, version in versions.items()}
+
+
+def _shows(handle: DeltaTable, file: GoldFile, versions: Mapping[str, int]) -> bool:
+    entries = _entries(file, versions)
+    return all(handle.transaction_version(app_id) == version for app_id, version in entries.items())
 
 
 def _commit(
-    order: Order, computed: Computed, entries: Mapping[str, int], step: Callable[[str], None]
+    order: Order, computed: Computed, versions: Mapping[str, int], step: Callable[[str], None]
 ) -> Refreshed | None:
     """Commit what was computed of a gold table.
 
@@ -249,9 +285,8 @@ def _commit(
         What was done; None when another refresh came in between, and nothing was.
     """
     started = time.perf_counter()
-    properties = CommitProperties(
-        app_transactions=[Transaction(app_id, version) for app_id, version in entries.items()]
-    )
+    entries = _entries(order.file, versions)
+    properties = CommitProperties(app_transactions=[Transaction(*entry) for entry in entries.items()])
     step("before gold")
     try:
         computed.overwrite(order, properties)
@@ -265,9 +300,7 @@ def _commit(
     return Refreshed(order.file.name, how, len(order.dates), computed.rows, seconds)
 
 
-def _open_or_create(
-    lake: Lake, con: duckdb.DuckDBPyConnection, file: GoldFile, step: Callable[[str], None]
-) -> DeltaTable:
+def _open_or_create(lake: Lake, file: GoldFile, schema: pa.Schema, *, step: Callable[[str], None]) -> DeltaTable:
     name = f"gold/{file.name}"
     try:
         return lake.table(name)
@@ -280,7 +313,7 @@ def _open_or_create(
             Path(path).mkdir(parents=True, exist_ok=True)
         DeltaTable.create(
             path,
-            schema=schema_of(con, file),
+            schema=schema,
             mode="ignore",
             partition_by=["event_date"] if file.is_dated else None,
             name=f"playlake gold {file.name}",

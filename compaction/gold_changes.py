@@ -105,7 +105,7 @@ class Changes:
                 changed = self._null_partition(since["silver"])
             else:
                 changed = self._partitions(read.source, since[read.source])
-            if read.linked:
+            if read.link:
                 dates |= changed | self._linked_dates(since["silver"], declared).get(file.name, frozenset())
             else:
                 dates |= gold_files.shift(changed, -read.after, -read.before)

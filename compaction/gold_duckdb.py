@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Final
 
@@ -17,11 +17,14 @@ from compaction import gold_files
 from compaction.delta_log import DataFile, LogGone
 from compaction.gold_changes import Base
 from compaction.gold_engine import Order
-from compaction.gold_files import GoldFile
-from sink.scan import create_view
+from compaction.gold_files import GoldFile, Near, Read
+from sink.scan import create_view, without_rows
 
 CHUNK_ROWS: Final = 4_000_000
 """Silver rows of the dates that are computed at once: bounds memory whatever the size of the lake."""
+
+_MANY: Final = 3
+"""Times as many dates in a window as are wanted: then it is worth a look which of them matter."""
 
 
 @dataclass(frozen=True)
@@ -81,14 +84,15 @@ class DuckDB:
         every = frozenset[dt.date]().union(*(order.dates for order in orders))
         for chunk in _chunks(every, bases["silver"].files, self._chunk_rows):
             targets = {order.file.name: order.dates & chunk for order in orders if order.dates & chunk}
-            needed = gold_files.needed_dates(targets, declared)
+            near = _Near(self._con, bases["silver"])
+            needed = gold_files.needed_dates(targets, declared, near)
             for source in declared.values():
                 if source.is_source and source.name in needed:
-                    self._create_views(source, declared, needed[source.name], bases)
+                    self._create_views(source, declared, needed[source.name], bases, near)
                     self._con.execute(f"create or replace temp table {source.name} as {source.sql}")
             for name, dates in targets.items():
                 started = time.perf_counter()
-                self._create_views(declared[name], declared, dates, bases)
+                self._create_views(declared[name], declared, dates, bases, near)
                 parts[name].append(self._run(declared[name]))
                 seconds[name] += time.perf_counter() - started
         return {order.file.name: self._with_kept(order, parts[order.file.name], seconds) for order in orders}
@@ -97,7 +101,8 @@ class DuckDB:
         """Compute a table without dates; see `gold_engine.Engine`."""
         started = time.perf_counter()
         for name, source in sources.items():
-            create_view(self._con, name.removeprefix("gold/"), source)
+            columns = pa.schema(source.schema().to_arrow()).names  # no file lacks one: other SQL writes all anew
+            create_view(self._con, name.removeprefix("gold/"), source, columns=columns)
         rows = self._run(order.file)
         return Rows(rows, time.perf_counter() - started)
 
@@ -119,14 +124,14 @@ class DuckDB:
         declared: Mapping[str, GoldFile],
         dates: frozenset[dt.date],
         bases: Mapping[str, Base],
+        near: Near,
     ) -> None:
-        """Make `wanted` and the bases that a file reads, cut down to what its window says."""
+        """Make `wanted` and the bases that a file reads, cut down to the dates that matter."""
         con = self._con
         con.register("wanted", pa.table({"event_date": pa.array(sorted(dates), pa.date32())}))
         for read in file.reads:
             if read.source in declared:
                 continue
-            near = {str(date) for date in gold_files.shift(dates, read.before, read.after)}
             if read.source == "null_partition":
                 undated = [f.path for f in bases["silver"].files if f.partition is None]
                 create_view(con, "undated", bases["silver"].handle, undated)
@@ -136,21 +141,52 @@ class DuckDB:
                 )
             else:
                 base = bases[read.source]
-                create_view(con, base.name, base.handle, [f.path for f in base.files if f.partition in near])
+                create_view(con, base.name, base.handle, _paths(base, near(read, dates)))
 
     def _run(self, file: GoldFile) -> pa.Table:
-        """Run a file's SQL; its columns must be those of its header, which fixes their types."""
+        """Run a file's SQL and return its columns in the types of its header."""
         typed = ", ".join(f'cast("{column.name}" as {column.type}) as "{column.name}"' for column in file.columns)
-        relation = self._con.sql(f"select * from ({file.sql}\n)")  # noqa: S608  # our own file
-        gold_files.check_columns(file, relation.columns)
         rows: pa.Table = self._con.sql(f"select {typed} from ({file.sql}\n)").to_arrow_table()  # noqa: S608
         return rows
 
 
+class _Near:
+    """Tells which dates matter to some others; for a window of many dates by looking which sessions reach where."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection, silver: Base) -> None:
+        self._con = con
+        self._silver = silver
+        self._known: dict[tuple[Read, frozenset[dt.date]], frozenset[dt.date]] = {}
+
+    def __call__(self, read: Read, dates: frozenset[dt.date]) -> frozenset[dt.date]:
+        window = gold_files.window(read, dates)
+        # Looking costs a column of the window. By event_id nothing would be saved: repeats read little else.
+        if read.link != "session_id" or len(window) < _MANY * len(dates):
+            return window
+        key = (replace(read, source="silver"), dates)
+        if key not in self._known:
+            self._known[key] = self._reached(dates, window)
+        return self._known[key]
+
+    def _reached(self, dates: frozenset[dt.date], window: frozenset[dt.date]) -> frozenset[dt.date]:
+        columns = ("session_id", "event_date")
+        create_view(self._con, "these", self._silver.handle, _paths(self._silver, dates), columns=columns)
+        create_view(self._con, "others", self._silver.handle, _paths(self._silver, window - dates), columns=columns)
+        found = self._con.execute(
+            "select distinct event_date from others where session_id in (select session_id from these)"
+        ).fetchall()
+        return dates | {date for (date,) in found}
+
+
+def _paths(base: Base, dates: frozenset[dt.date]) -> list[str]:
+    """Return a base's files of some dates."""
+    partitions = {str(date) for date in dates}
+    return [file.path for file in base.files if file.partition in partitions]
+
+
 def schema_of(con: duckdb.DuckDBPyConnection, file: GoldFile) -> pa.Schema:
     """Return the columns of a gold table as its header declares them."""
-    typed = ", ".join(f'cast(null as {column.type}) as "{column.name}"' for column in file.columns)
-    return con.sql(f"select {typed} where false").to_arrow_table().schema
+    return con.sql(without_rows({column.name: column.type for column in file.columns})).to_arrow_table().schema
 
 
 def _chunks(dates: frozenset[dt.date], silver: list[DataFile], chunk_rows: int) -> Iterator[frozenset[dt.date]]:

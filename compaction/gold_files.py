@@ -19,11 +19,11 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Final
+from typing import Final, TypeAlias
 
 from schemas.event import HEARTBEAT_INTERVAL_S
 
@@ -38,7 +38,7 @@ _OF_PEOPLE: Final = ("user_id", "profile_id", "session_id", "viewer_key")
 _HEADER = re.compile(r"--\s(?P<key>[a-z]+):\s*(?P<value>.*)")
 _READ = re.compile(
     r"(?P<source>[a-z_/0-9]+)(?:\s+(?P<before>-?\d+)d\.\.(?P<after>-?\d+)d)?"
-    r"(?P<linked>\s+linked by (?:event_id|session_id))?"
+    r"(?:\s+linked by (?P<link>event_id|session_id))?"
 )
 
 
@@ -46,14 +46,18 @@ _READ = re.compile(
 class Read:
     """One thing that a file reads: for date d, its dates from d + before to d + after.
 
-    `linked`: a changed date only matters to the others in the window where rows of theirs share an id with changed
-    rows; `linked_dates.sql` finds those.
+    `link`: an id; other dates of the window only matter to d where rows of theirs share it with rows of d. Of a changed
+    date, `linked_dates.sql` finds those to which it matters. None: every date of the window does.
     """
 
     source: str
     before: int
     after: int
-    linked: bool
+    link: str | None
+
+
+Near: TypeAlias = Callable[[Read, frozenset[dt.date]], frozenset[dt.date]]
+"""Tells which dates of what is read matter to some dates."""
 
 
 @dataclass(frozen=True)
@@ -165,19 +169,25 @@ def table_names() -> list[str]:
     return [name for name, file in load().items() if not file.is_source]
 
 
+def window(read: Read, dates: frozenset[dt.date]) -> frozenset[dt.date]:
+    """Return the dates of what is read that may matter to `dates`."""
+    return shift(dates, read.before, read.after)
+
+
 def needed_dates(
-    targets: Mapping[str, frozenset[dt.date]], declared: Mapping[str, GoldFile]
+    targets: Mapping[str, frozenset[dt.date]], declared: Mapping[str, GoldFile], near: Near = window
 ) -> dict[str, frozenset[dt.date]]:
     """Return, for each source that the tables need directly or through others, the dates of it that must be computed.
 
     Args:
         targets: per table, the dates to compute.
         declared: `load()`.
+        near: which dates of what is read matter to some dates.
     """
     needed = dict(targets)
     for name in reversed(list(declared)):  # a source comes before its readers, so readers first
         for read in declared[name].reads if name in needed else ():
-            needed[read.source] = needed.get(read.source, frozenset()) | shift(needed[name], read.before, read.after)
+            needed[read.source] = needed.get(read.source, frozenset()) | near(read, needed[name])
     return {name: dates for name, dates in needed.items() if name not in targets}
 
 
@@ -195,13 +205,6 @@ def fingerprint(name: str, declared: Mapping[str, GoldFile]) -> str:
     return digest.hexdigest()[:12]
 
 
-def check_columns(file: GoldFile, columns: Sequence[str]) -> None:
-    """Raise `ValueError` unless the columns that a file's SQL gives are those of its header."""
-    declared = [column.name for column in file.columns]
-    if list(columns) != declared:
-        raise ValueError(f"{file.name}: the header declares {declared}, the SQL gives {list(columns)}")
-
-
 def shift(dates: Iterable[dt.date], before: int, after: int) -> frozenset[dt.date]:
     """Return the dates from d + before to d + after days, for each d."""
     return frozenset(date + dt.timedelta(days=days) for date in dates for days in range(before, after + 1))
@@ -212,7 +215,7 @@ def _read(text: str, origin: str) -> Read:
     if match is None:
         raise ValueError(f"{origin}: `-- reads:` has {text!r}; write `silver -1d..1d`")
     before, after = int(match["before"] or 0), int(match["after"] or 0)
-    return Read(match["source"], before, after, match["linked"] is not None)
+    return Read(match["source"], before, after, match["link"])
 
 
 def _columns(lines: list[str], origin: str) -> Iterator[Column]:

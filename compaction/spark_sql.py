@@ -47,6 +47,8 @@ def _put_right(node: exp.Expression) -> exp.Expression:
     if isinstance(node, exp.Concat):
         # Else numbers are compared with '' where they may be null, an error in Spark.
         node.set("expressions", [exp.cast(each, "text") for each in node.expressions])
+    elif isinstance(node, exp.CTE):
+        node.set("materialized", None)  # a hint to DuckDB alone
     elif isinstance(node, exp.Extract) and node.name.upper() == "ISODOW":
         node.set("this", exp.var("DAYOFWEEK_ISO"))
     elif isinstance(node, exp.PercentileDisc | exp.PercentileCont) and node.expression is not None:

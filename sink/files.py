@@ -62,7 +62,8 @@ def write_files(lake: Lake, name: str, rows: pa.Table) -> list[AddAction]:
         path = _new_path(spec, value)
         buffer = pa.BufferOutputStream()
         is_small = part.num_rows < _FEW_ROWS
-        statistics = _write_parquet(buffer, iter([_decoded(part) if is_small else part]), spec, compressed=not is_small)
+        part = _decoded(part) if is_small else _without_unused(part)
+        statistics = _write_parquet(buffer, iter([part]), spec, compressed=not is_small)
         files[path] = buffer.getvalue()
         actions.append(AddAction(path, files[path].size, {spec.partition_by: value}, now_ms, True, statistics))
     lake.put(name, files)
@@ -133,6 +134,21 @@ def _decoded(rows: pa.Table) -> pa.Table:
         if pa.types.is_dictionary(field.type):
             text = field.type.value_type
             rows = rows.set_column(place, field.with_type(text), rows.column(place).cast(text))
+    return rows
+
+
+def _without_unused(rows: pa.Table) -> pa.Table:
+    """Leave out what no row has of dictionaries that are longer than the rows.
+
+    pyarrow writes the whole dictionary into a file, and past a megabyte gives up on it.
+    """
+    for place, field in enumerate(rows.schema):
+        if pa.types.is_dictionary(field.type):
+            column = rows.column(place)
+            if len(column.chunk(0).dictionary) > rows.num_rows:
+                text = field.type.value_type
+                encoded = column.cast(text).combine_chunks().dictionary_encode()
+                rows = rows.set_column(place, field.with_type(encoded.type), encoded)
     return rows
 
 

@@ -26,22 +26,26 @@ with wanted_sessions as (
     select distinct session_id from silver where event_date in (select event_date from wanted)
 ),
 
-events as (
+of_sessions as materialized (
     select
         event_date, event_timestamp, session_id, user_id, profile_id, title_id, device_type, country, region,
         event_type, topic, topic_id, kafka_partition, kafka_offset
     from silver
+    where event_date is not null and session_id in (select session_id from wanted_sessions)
+),
+
+events as (
+    select *
+    from of_sessions
     where
-        event_date is not null
-        and session_id in (select session_id from wanted_sessions)
-        and not exists (
+        not exists (
             select 1
             from repeats
             where
-                repeats.kafka_offset = silver.kafka_offset
-                and repeats.kafka_partition = silver.kafka_partition
-                and repeats.topic_id = silver.topic_id
-                and repeats.topic = silver.topic
+                repeats.kafka_offset = of_sessions.kafka_offset
+                and repeats.kafka_partition = of_sessions.kafka_partition
+                and repeats.topic_id = of_sessions.topic_id
+                and repeats.topic = of_sessions.topic
         )
 ),
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from schemas.errors import StoreUnavailable
@@ -59,6 +60,22 @@ def test_what_is_written_reads_back_the_same_one_file_a_date(lake: Lake) -> None
             params={"files": files},
         ).to_arrow_table()
     assert rows.to_pylist() == found.select(rows.column_names).cast(rows.schema).to_pylist()
+
+
+def test_a_file_holds_no_title_that_none_of_its_rows_has(lake: Lake) -> None:
+    rows = pa.concat_tables([silver_rows()] * 100)
+    today = pa.array([NOW.date()] * len(rows), pa.date32())
+    rows = rows.set_column(rows.schema.get_field_index("event_date"), "event_date", today)
+    catalogue = pa.array([f"title {number}" for number in range(100_000)]).dictionary_encode()
+    few = pa.chunked_array([catalogue.take(pa.array([7, None, 99_999] * part)) for part in (100, 66)])
+    few = pa.chunked_array([*few.chunks, catalogue.take(pa.array([7, 8]))])
+    rows = rows.set_column(rows.schema.get_field_index("title"), "title", few)
+    lake.table_or_create("silver")
+    (action,) = write_files(lake, "silver", rows)
+    told = pq.ParquetFile(Path(lake.path("silver")) / action.path, read_dictionary=["title"])
+    title = told.read(columns=["title"])["title"].combine_chunks()
+    assert {"title 7", "title 8", "title 99999"} == set(title.dictionary.to_pylist())
+    assert few.to_pylist() == title.to_pylist()
 
 
 def test_statistics_are_exact_to_the_microsecond_and_name_nobody(lake: Lake) -> None:

@@ -3,11 +3,13 @@
 import datetime as dt
 import re
 
+import duckdb
 import pytest
 
 from compaction import gold_files
 from compaction.dedupe import DEDUPE_WINDOW_DAYS
-from compaction.gold_files import Column, Read, load, needed_dates, parse, shift
+from compaction.gold_files import CONSTANTS, Column, Read, load, needed_dates, parse, shift
+from schemas.tables import TABLES as BASES
 
 TABLES = {
     "content_overview",
@@ -56,7 +58,7 @@ def test_a_header_is_read():
     file = parse(SMALL, "plays.sql")
     assert ("plays", "event_date, title", "how often it was played") == (file.name, file.grain, file.purpose)
     assert (True, False) == (file.is_dated, file.is_source)
-    assert (Read("playback", 0, 1, False), Read("quarantine", 0, 0, False)) == file.reads
+    assert (Read("playback", 0, 1, None), Read("quarantine", 0, 0, None)) == file.reads
     assert (
         Column("event_date", "date", "the date"),
         Column("plays", "bigint", "PLAY_START events, all of them"),
@@ -92,13 +94,27 @@ def test_sources_come_before_their_readers():
 
 def test_gold_and_dedupe_call_the_same_rows_repeats():
     repeats = load()["repeats"]
-    assert (Read("silver", -DEDUPE_WINDOW_DAYS, DEDUPE_WINDOW_DAYS, True),) == repeats.reads
+    assert (Read("silver", -DEDUPE_WINDOW_DAYS, DEDUPE_WINDOW_DAYS, "event_id"),) == repeats.reads
     assert f"<= {DEDUPE_WINDOW_DAYS}\n" in repeats.sql
 
 
 def test_sql_keeps_to_what_other_engines_have():
     for file in load().values():
         assert not re.search(r"quantile_cont|group by all|qualify", file.sql, re.IGNORECASE), file.name
+
+
+def test_each_sql_gives_the_columns_that_its_header_declares():
+    with duckdb.connect() as con:
+        con.execute("create table wanted (event_date date)")
+        con.execute(f"create table constants as select {', '.join(f'0 as {name}' for name in CONSTANTS)}")
+        for name, spec in {"null_partition": BASES["silver"], **BASES}.items():
+            con.register("none", spec.schema.empty_table())
+            con.execute(f"create table {name} as from none")
+        con.execute("alter table null_partition add ingest_date date")
+        for name, file in load().items():
+            con.execute(f"create table {name} as {file.sql}")
+            told = [row[0] for row in con.execute(f"describe {name}").fetchall()]
+            assert file.is_source or [column.name for column in file.columns] == told
 
 
 def test_windows_add_up_through_sources():
