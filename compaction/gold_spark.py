@@ -53,6 +53,7 @@ class Files:
             order.partition_filter,
             commit_properties=properties,
         )
+        order.handle.update_incremental()
 
 
 class Spark:

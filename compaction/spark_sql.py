@@ -13,8 +13,11 @@ from sqlglot.errors import ErrorLevel, SqlglotError
 
 from schemas.errors import ConfigError
 
-_SAME_DIFFERENCES: Final = ("DAY", "MICROSECOND")
-"""Units whose `date_diff` is the same in both: DuckDB counts borders that were crossed, Spark whole units."""
+_RENAMED: Final = {
+    "epoch_us": "unix_micros",
+    "hash": "xxhash64",  # Spark's hash() has 32 bits, which most events of a large lake would share with another
+}
+"""Functions that SQLGlot passes on as they are."""
 
 
 def translated(sql: str, origin: str) -> str:
@@ -28,7 +31,10 @@ def translated(sql: str, origin: str) -> str:
         ConfigError: SQLGlot can't read or write it, or Spark would count something else.
     """
     try:
-        tree = sqlglot.parse_one(sql, read="duckdb").transform(_put_right)
+        tree = sqlglot.parse_one(sql, read="duckdb")
+        for call in tree.find_all(exp.Anonymous):
+            call.set("this", _RENAMED.get(call.name.lower(), call.name))
+        tree = tree.transform(_put_right)
         return tree.sql("spark", comments=False, unsupported_level=ErrorLevel.RAISE)
     except (SqlglotError, ValueError) as error:
         reason = str(error).splitlines()[0]
@@ -41,9 +47,6 @@ def type_in_spark(duckdb_type: str) -> str:
 
 
 def _put_right(node: exp.Expression) -> exp.Expression:
-    if isinstance(node, exp.Anonymous) and node.name.lower() == "hash":
-        # Spark's hash() has 32 bits, which most events of a large lake would share with another.
-        return exp.Anonymous(this="xxhash64", expressions=node.expressions)
     if isinstance(node, exp.Concat):
         # Else numbers are compared with '' where they may be null, an error in Spark.
         node.set("expressions", [exp.cast(each, "text") for each in node.expressions])
@@ -58,8 +61,7 @@ def _put_right(node: exp.Expression) -> exp.Expression:
         return exp.WithinGroup(this=exp.Anonymous(this=name, expressions=[node.expression]), expression=ordered)
     elif isinstance(node, exp.DateDiff):
         unit = node.text("unit").upper()
-        if unit not in _SAME_DIFFERENCES:
-            raise ValueError(f"date_diff('{unit.lower()}', …) counts otherwise there; use 'day' or 'microsecond'")
-        if unit == "DAY":  # of dates, also where it is asked of timestamps
-            node.set("unit", None)
+        if unit != "DAY":  # DuckDB counts borders that were crossed, Spark whole units
+            raise ValueError(f"date_diff('{unit.lower()}', …) counts otherwise there; use 'day'")
+        node.set("unit", None)  # of dates, also where it is asked of timestamps
     return node

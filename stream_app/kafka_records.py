@@ -24,6 +24,7 @@ from stream_app.records import as_records, by_kafka_partition, timestamps, to_re
 
 _NAME: Final = "kafka_records"
 _ROWS: Final = 25_000
+_ATTACHED_AGAIN_S: Final = 0.2
 _HEADERS: Final = RECORDS.field("headers").type
 
 
@@ -131,12 +132,31 @@ class _Columns:
         self._messages = np.empty(_ROWS, np.uint64)  # addresses
         self._partitions, self._errors = np.empty(_ROWS, np.int32), np.empty(_ROWS, np.int32)
         self._offsets = np.empty(_ROWS, np.int64)
+        self._attached: set[int] = set()
+        self._next_attached_s = 0.0
         library.kafka_records_take.restype = ctypes.c_int64
 
     def attach(self, kafka_partition: int) -> None:
+        self._attached.add(kafka_partition)
+        self._forward(kafka_partition)
+
+    def _forward(self, kafka_partition: int) -> None:
         self._library.kafka_records_attach(self._handle, self._queue, self._topic.encode(), kafka_partition)
 
+    def _attach_again(self) -> None:
+        """Attach all Kafka partitions once more.
+
+        librdkafka ends a former assignment in a thread of its own, and detaches the Kafka partition then, also one that
+        was attached in the meantime: its messages would stay where nobody takes them.
+        """
+        now_s = time.monotonic()
+        if now_s >= self._next_attached_s:
+            self._next_attached_s = now_s + _ATTACHED_AGAIN_S
+            for kafka_partition in self._attached:
+                self._forward(kafka_partition)
+
     def take(self, timeout_s: float) -> Taken:
+        self._attach_again()
         # Callbacks are served here; a message that comes is an error that concerns no Kafka partition.
         if (message := self._client.poll(0)) is not None:
             return of_messages([message], self._topic_id)

@@ -18,27 +18,27 @@
 with rows_of_hour as (
     select
         event_date,
-        extract(hour from event_timestamp) as event_hour,
+        epoch_us(event_timestamp) // 3600000000 % 24 as event_hour,
         count(*) as silver_rows,
         count(*) filter (where broker_timestamp > event_timestamp + interval 1 hour) as late_rows,
-        quantile_disc(date_diff('microsecond', broker_timestamp, ingest_timestamp), 0.5) / 1000000.0 as ingest_lag_s,
-        quantile_disc(date_diff('microsecond', broker_timestamp, ingest_timestamp), 0.99) / 1000000.0 as ingest_lag_p99_s
+        quantile_disc(epoch_us(ingest_timestamp) - epoch_us(broker_timestamp), 0.5) / 1000000.0 as ingest_lag_s,
+        quantile_disc(epoch_us(ingest_timestamp) - epoch_us(broker_timestamp), 0.99) / 1000000.0 as ingest_lag_p99_s
     from silver
     where event_date is not null
-    group by event_date, extract(hour from event_timestamp)
+    group by event_date, epoch_us(event_timestamp) // 3600000000 % 24
 ),
 
 repeated as (
-    select event_date, extract(hour from event_timestamp) as event_hour, count(*) as repeated_rows
+    select event_date, epoch_us(event_timestamp) // 3600000000 % 24 as event_hour, count(*) as repeated_rows
     from repeats
-    group by event_date, extract(hour from event_timestamp)
+    group by event_date, epoch_us(event_timestamp) // 3600000000 % 24
 ),
 
 refused as (
     select
-        ingest_date as event_date, extract(hour from ingest_timestamp) as event_hour, count(*) as quarantined_rows
+        ingest_date as event_date, epoch_us(ingest_timestamp) // 3600000000 % 24 as event_hour, count(*) as quarantined_rows
     from quarantine
-    group by ingest_date, extract(hour from ingest_timestamp)
+    group by ingest_date, epoch_us(ingest_timestamp) // 3600000000 % 24
 ),
 
 hours as (

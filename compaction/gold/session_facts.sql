@@ -70,7 +70,7 @@ watched as (
         *,
         case
             when state in ('PLAY_START', 'RESUME', 'HEARTBEAT') and next_timestamp is not null
-                then least(date_diff('microsecond', event_timestamp, next_timestamp), watch_gap_cap_us)
+                then least(epoch_us(next_timestamp) - epoch_us(event_timestamp), watch_gap_cap_us)
             else 0
         end as watch_us
     from followed

@@ -65,16 +65,23 @@ def test_a_lake_that_vanished_is_waited_for_and_never_begun_anew(
 
 
 def test_a_claim_waits_for_the_store_and_an_empty_topic_still_has_an_end(
-    workers: Workers, topic: MakeTopic, lake: Path
+    workers: Workers, topic: MakeTopic, lake: Path, tmp_path: Path
 ) -> None:
-    name = topic(partitions=2)
-    worker = workers.start(name, lake, "--until-caught-up")
+    folder, file, new = tmp_path / "silver", tmp_path / "file", tmp_path / "new"
+    folder.mkdir()
+    file.write_text("a file")
+    lake.mkdir()
+    (lake / "silver").symlink_to(folder)
+
+    def silver_is(what: Path) -> None:
+        new.symlink_to(what)
+        new.replace(lake / "silver")  # never for a moment is there nothing
+
+    worker = workers.start(topic(partitions=2), lake, "--until-caught-up")
     worker.until(lambda: (lake / "bronze/playback_events/_delta_log").is_dir(), "the tables are there")
-    (lake / "silver").rename(lake / "away")
-    (lake / "silver").write_text("a file")
+    silver_is(file)
     worker.wait_for("WARNING waiting: the store does not serve")
-    (lake / "silver").unlink()
-    (lake / "away").rename(lake / "silver")
+    silver_is(folder)
     assert 0 == worker.exit_code()
     assert {"bronze": 0, "silver": 0, "quarantine": 0} == {
         table: worker.report[table] for table in ("bronze", "silver", "quarantine")

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
-from stream_app.kafka_records import Source, Taken, as_text, make_client
+from stream_app.kafka_records import Source, Taken, _Columns, as_text, make_client
 from stream_app.records import FETCHED
 from tests.broker import wait_until
 from tests.records import NOW
@@ -154,6 +154,15 @@ def test_a_kafka_partition_that_goes_and_comes_back_is_read_from_where_it_is_ass
             assert [list(range(20, 30))] * PARTITIONS == [
                 [row["kafka_offset"] for row in part] for part in rows(until_the_end(source))
             ]
+
+
+def test_a_kafka_partition_that_the_client_detached_late_is_read_all_the_same(sent: Callable[[int], str]) -> None:
+    with reading(sent(30)) as (_, source):
+        assert isinstance(source, _Columns)
+        for number in range(PARTITIONS):  # what librdkafka does when it ends a former assignment
+            source._library.kafka_records_attach(source._handle, None, TOPIC.encode(), number)
+        taken = until_the_end(source)
+    assert [list(range(30))] * PARTITIONS == [[row["kafka_offset"] for row in part] for part in rows(taken)]
 
 
 def test_a_paused_kafka_partition_gives_nothing_and_then_goes_on(sent: Callable[[int], str]) -> None:

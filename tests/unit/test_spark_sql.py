@@ -16,10 +16,10 @@ from schemas.errors import ConfigError
         ("concat(length(a), b)", "CONCAT(COALESCE(CAST(LENGTH(a) AS STRING), ''), COALESCE(CAST(b AS STRING), ''))"),
         ("extract(isodow from d)", "EXTRACT(DAYOFWEEK_ISO FROM d)"),
         # never PERCENTILE_APPROX, which SQLGlot writes for percentile_disc
-        ("quantile_disc(x, 0.5)", "PERCENTILE_DISC(0.5) WITHIN GROUP (ORDER BY x NULLS LAST)"),
+        ("quantile_disc(epoch_us(x), 0.5)", "PERCENTILE_DISC(0.5) WITHIN GROUP (ORDER BY UNIX_MICROS(x) NULLS LAST)"),
         # borders of dates that were crossed, not whole days
         ("date_diff('day', a, b)", "DATEDIFF(b, a)"),
-        ("date_diff('microsecond', a, b)", "DATEDIFF(MICROSECOND, a, b)"),
+        ("epoch_us(a) // 3600 % 24", "UNIX_MICROS(a) DIV 3600 % 24"),
         ("array_length(warnings)", "SIZE(warnings)"),
         ("timestamptz '9999-12-31 00:00:00+00'", "CAST('9999-12-31 00:00:00+00' AS TIMESTAMP)"),
     ],
