@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -64,24 +65,21 @@ def test_a_lake_that_vanished_is_waited_for_and_never_begun_anew(
     the_promise_holds(lake, broker)
 
 
+def exchange(one: Path, other: Path) -> None:
+    """Exchange a folder and a file; at no moment is there nothing."""
+    here, exchange_them = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of Linux
+    assert 0 == ctypes.CDLL(None).renameat2(here, bytes(one), here, bytes(other), exchange_them)
+
+
 def test_a_claim_waits_for_the_store_and_an_empty_topic_still_has_an_end(
-    workers: Workers, topic: MakeTopic, lake: Path, tmp_path: Path
+    workers: Workers, topic: MakeTopic, lake: Path
 ) -> None:
-    folder, file, new = tmp_path / "silver", tmp_path / "file", tmp_path / "new"
-    folder.mkdir()
-    file.write_text("a file")
-    lake.mkdir()
-    (lake / "silver").symlink_to(folder)
-
-    def silver_is(what: Path) -> None:
-        new.symlink_to(what)
-        new.replace(lake / "silver")  # never for a moment is there nothing
-
     worker = workers.start(topic(partitions=2), lake, "--until-caught-up")
     worker.until(lambda: (lake / "bronze/playback_events/_delta_log").is_dir(), "the tables are there")
-    silver_is(file)
+    (lake / "away").write_text("a file")
+    exchange(lake / "silver", lake / "away")
     worker.wait_for("WARNING waiting: the store does not serve")
-    silver_is(folder)
+    exchange(lake / "silver", lake / "away")
     assert 0 == worker.exit_code()
     assert {"bronze": 0, "silver": 0, "quarantine": 0} == {
         table: worker.report[table] for table in ("bronze", "silver", "quarantine")
