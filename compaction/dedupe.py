@@ -13,14 +13,14 @@ from importlib.resources import files
 from typing import Final
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from compaction.delta_log import LogGone, commits, dates_of, live_files
 from compaction.rewrite import REWRITE_KEY, Plan, rewrite
 from compaction.workspace import MEMORY_LIMIT, workspace
 from schemas.tables import POSITION
-from sink.lake import Lake, store_trouble
+from sink.lake import Lake, append, store_trouble
 from sink.scan import create_view
 
 DEDUPE_WINDOW_DAYS: Final = 3
@@ -133,12 +133,7 @@ def _plan(lake: Lake, handle: DeltaTable, dates: list[str], memory_limit: str) -
 def _remember(lake: Lake, handle: DeltaTable) -> None:
     """Keep how far was looked. Only saves work next time, so losing a race to another dedupe is fine."""
     try:
-        handle.create_write_transaction(
-            [],
-            "append",
-            handle.schema(),
-            commit_properties=CommitProperties(app_transactions=[Transaction(_TXN, handle.version())]),
-        )
+        append(handle, [], [Transaction(_TXN, handle.version())])
     except CommitFailedError:
         return
     except (OSError, DeltaError) as error:

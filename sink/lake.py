@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,8 +18,9 @@ from typing import Any, BinaryIO, Final
 from urllib.parse import unquote
 
 import pyarrow as pa
-from deltalake import DeltaTable
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
 from deltalake.exceptions import DeltaError, TableNotFoundError
+from deltalake.transaction import AddAction
 
 from schemas.errors import ConfigError, IncompatibleLake, LakeNotFound, StoreUnavailable
 from schemas.tables import LAKE_FORMAT, TABLES, TableSpec
@@ -30,6 +31,8 @@ LOG_RETENTION_KEY: Final = "delta.logRetentionDuration"
 """Name in a table's configuration of how long commits stay that no kept version needs."""
 LOG_RETENTION: Final = dt.timedelta(days=7)
 """For new tables. Files replaced by a compaction stay as long, so older versions could not be read anyway."""
+CHECKPOINT_INTERVAL: Final = 100
+"""Commits from one checkpoint of a table's log to the next."""
 _STORE_TIMEOUT_S: Final = 30
 """An S3 API that leaves a request without an answer for this long is away."""
 _GLOB = re.compile(r"[*?\[\]{}]")
@@ -253,6 +256,28 @@ class Lake:
         return {FORMAT_KEY: str(LAKE_FORMAT), LOG_RETENTION_KEY: interval(LOG_RETENTION)}
 
 
+def append(handle: DeltaTable, files: Collection[AddAction], entries: Collection[Transaction]) -> None:
+    """Commit files, or none, and `txn` entries, upon a handle's version; the handle stays at that.
+
+    The log is cleaned up with those commits that write a checkpoint. deltalake would do it with each, and list the
+    whole log for it: after 10,000 commits that took 100 of 125 ms on a disk, and is ten requests to S3.
+
+    Raises:
+        CommitFailedError: another commit came in between, and the two don't go together.
+        OSError, DeltaError: the store's trouble (`store_trouble`).
+    """
+    has_checkpoint = (handle.version() + 2) % CHECKPOINT_INTERVAL == 0
+    handle.create_write_transaction(
+        [*files],
+        "append",
+        handle.schema(),
+        commit_properties=CommitProperties(app_transactions=[*entries]),
+        post_commithook_properties=PostCommitHookProperties(
+            create_checkpoint=True, cleanup_expired_logs=None if has_checkpoint else False
+        ),
+    )
+
+
 def data_files(handle: DeltaTable) -> list[str]:
     """Return the paths of a table's live Parquet files at the handle's version, as DuckDB and fsspec take them.
 
@@ -344,7 +369,7 @@ def _configuration(spec: TableSpec) -> dict[str, str]:
     return {
         FORMAT_KEY: str(LAKE_FORMAT),
         "delta.dataSkippingStatsColumns": ",".join(spec.statistics),
-        "delta.checkpointInterval": "100",
+        "delta.checkpointInterval": str(CHECKPOINT_INTERVAL),
         LOG_RETENTION_KEY: interval(LOG_RETENTION),
     }
 

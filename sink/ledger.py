@@ -24,14 +24,14 @@ from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from schemas.errors import CommitConflict, FenceLost
 from schemas.tables import FILES
 from sink import positions
 from sink.files import write_files
-from sink.lake import Lake, store_trouble
+from sink.lake import Lake, append, store_trouble
 from sink.positions import Source
 from sink.scan import connect, create_view
 
@@ -198,9 +198,7 @@ class Ledger:
     def _commit(self, files: list[Any], entries: list[Transaction]) -> bool:
         """Append; return whether it went through, or whether others were faster."""
         try:
-            self._handle.create_write_transaction(
-                files, "append", self._handle.schema(), commit_properties=CommitProperties(app_transactions=entries)
-            )
+            append(self._handle, files, entries)
         except CommitFailedError:
             return False
         except (OSError, DeltaError) as error:

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import DeltaTable, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, DeltaProtocolError, SchemaMismatchError
 from deltalake.transaction import AddAction
 
@@ -36,7 +36,7 @@ from sink import positions
 from sink.columns import add_missing_columns
 from sink.evolve import evolve
 from sink.files import write_files
-from sink.lake import Lake, store_trouble
+from sink.lake import Lake, append, store_trouble
 from sink.positions import Source
 from sink.shards import is_set, sequence_entries
 from sink.spans import after, offset_spans, without
@@ -220,9 +220,7 @@ class LakeWriter:
                 return []
             self._step(f"before claim {name}")
             try:
-                handle.create_write_transaction(
-                    [], "append", handle.schema(), commit_properties=CommitProperties(app_transactions=transactions)
-                )
+                append(handle, [], transactions)
             except CommitFailedError:
                 self.refused[name] += 1
                 _pause(attempt)
@@ -446,8 +444,7 @@ class LakeWriter:
         entries = [Transaction(source.app_id, last) for source, last in targets.items()]
         entries += [entry for source in targets for entry in sequences.get(source, ())]
         entries += [Transaction(source.epoch_id, self._owned[source].epoch) for source in targets]
-        properties = CommitProperties(app_transactions=entries)
-        handle.create_write_transaction([*files], "append", handle.schema(), commit_properties=properties)
+        append(handle, files, entries)
         handle.update_incremental()
 
     def _lost(self, handle: DeltaTable, name: str, flush: _Flush) -> set[Source]:

@@ -1,13 +1,16 @@
 """Addresses of lakes, tables that are made once, and lakes that another playlake wrote."""
 
+import os
+import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
-from deltalake import DeltaTable
+from deltalake import DeltaTable, Transaction
 
 from schemas.errors import ConfigError, IncompatibleLake, LakeNotFound
 from schemas.tables import TABLES
-from sink.lake import Lake, data_files
+from sink.lake import CHECKPOINT_INTERVAL, Lake, append, data_files
 from sink.writer import LakeWriter
 from tests.records import processed, records, source
 
@@ -66,3 +69,26 @@ def test_files_of_a_folder_with_spaces_and_percents_are_found(tmp_path):
     writer.flush()
     (path,) = data_files(lake.table("bronze"))
     assert (tmp_path / path).exists()
+
+
+def test_the_log_is_cleaned_up_with_a_checkpoint_and_not_with_each_commit(tmp_path: Path) -> None:
+    lake = Lake.at(str(tmp_path))
+    handle = lake.table_or_create("quarantine")
+    log = Path(lake.path("quarantine")) / "_delta_log"
+
+    def commit_until(version: int) -> None:
+        while handle.version() < version:
+            append(handle, [], [Transaction("app", handle.version())])
+            handle.update_incremental()
+
+    commit_until(2)
+    handle.create_checkpoint()
+    nine_days_ago = time.time() - 9 * 86_400
+    for entry in log.iterdir():
+        os.utime(entry, (nine_days_ago, nine_days_ago))
+    commit_until(CHECKPOINT_INTERVAL - 2)
+    assert (log / f"{0:020}.json").exists()
+    commit_until(CHECKPOINT_INTERVAL - 1)
+    assert (log / f"{CHECKPOINT_INTERVAL - 1:020}.checkpoint.parquet").exists()
+    assert not (log / f"{0:020}.json").exists()
+    assert CHECKPOINT_INTERVAL - 2 == lake.table("quarantine").transaction_version("app")
