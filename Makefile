@@ -22,7 +22,8 @@ spark-test: ## gold on a Spark cluster with the lake on S3, compared with DuckDB
 	tools/run --dev pytest --long tests/integration/test_gold_on_spark_cluster.py $(ARGS)
 
 fault: ## the fault suite with 20 seeds each, for hours (ARGS='--seed 7' for one)
-	tools/run --dev pytest -n $(JOBS) --dist worksteal tests/fault $(or $(ARGS),--seeds 20)
+	tools/run --dev pytest -n $(JOBS) --dist worksteal tests/fault $(or $(ARGS),--seeds 20) --junitxml build/fault.xml; \
+	ended=$$?; tools/run --dev python tools/fault_table.py build/fault.xml && exit $$ended
 
 mutations: ## break the product in named ways, for each of which a fault test must fail (ARGS='epoch' for some)
 	tools/run --dev python -m tests.mutations $(ARGS)
