@@ -87,9 +87,7 @@ def refresh(
     lake.require()
     with workspace(lake, memory_limit) as con, ThreadPoolExecutor(_TABLES_AT_ONCE) as pool:
         run = _Run(lake, con, engine or DuckDB(con, chunk_rows), full, step, pool)
-        handles: dict[str, DeltaTable] = {}
-        done = run.refresh_dated(handles)
-        return done + run.refresh_whole(handles)
+        return run.refresh_dated() + run.refresh_whole()
 
 
 def pending(lake: Lake) -> dict[str, int | None]:
@@ -187,20 +185,19 @@ class _Run:
     pool: ThreadPoolExecutor
     schemas: dict[str, pa.Schema] = field(default_factory=dict)
 
-    def refresh_dated(self, handles: dict[str, DeltaTable]) -> list[Refreshed]:
-        """Refresh the tables by date; `handles` gets the version of each as it is then."""
+    def refresh_dated(self) -> list[Refreshed]:
+        """Refresh the tables by date."""
         declared = gold_files.load()
         tables = [file for file in declared.values() if file.is_dated]
         done: dict[str, Refreshed] = {}
         for _ in range(_MAX_ATTEMPTS):
-            handles |= self._open([table for table in tables if table.name not in done])
-            left = {table.name: handles[table.name] for table in tables if table.name not in done}
-            plan = _plan(self.lake, self.con, self.engine, declared, left, self.full)
-            done |= {name: Refreshed(name, "unchanged", 0, 0, 0.0) for name in left if name not in plan.stale}
+            handles = self._open([table for table in tables if table.name not in done])
+            plan = _plan(self.lake, self.con, self.engine, declared, handles, self.full)
+            done |= {name: Refreshed(name, "unchanged", 0, 0, 0.0) for name in handles if name not in plan.stale}
             orders = [
                 Order(
                     declared[name],
-                    left[name],
+                    handles[name],
                     self.schemas[name],
                     is_full=name in plan.rebuilt,
                     dates=dates,
@@ -215,15 +212,19 @@ class _Run:
                 return [done[table.name] for table in tables]
         raise CommitConflict(self._overtaken)
 
-    def refresh_whole(self, sources: Mapping[str, DeltaTable]) -> list[Refreshed]:
-        """Refresh the tables without dates, which are made from those by date: `sources`, by name."""
+    def refresh_whole(self) -> list[Refreshed]:
+        """Refresh the tables without dates, which are made from those by date."""
         tables = [file for file in gold_files.load().values() if not file.is_dated and not file.is_source]
         done: dict[str, Refreshed] = {}
         for _ in range(_MAX_ATTEMPTS):
-            handles = self._open([table for table in tables if table.name not in done])
+            left = [table for table in tables if table.name not in done]
+            handles = self._open(left)
+            # After those: what they show can't be newer.
+            names = sorted({read.source for table in left for read in table.reads})
+            sources = dict(zip(names, self.pool.map(self.lake.table, names), strict=True))
             work: list[tuple[Order, Computed, Mapping[str, int]]] = []
-            for table in (table for table in tables if table.name in handles):
-                reads = {read.source: sources[read.source.removeprefix("gold/")] for read in table.reads}
+            for table in left:
+                reads = {read.source: sources[read.source] for read in table.reads}
                 versions = {
                     f"playlake.gold/{name}/{source.metadata().id}": source.version() for name, source in reads.items()
                 }

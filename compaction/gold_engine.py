@@ -57,7 +57,7 @@ class Computed(Protocol):
         """What its own queries took; shared sources not included."""
 
     def overwrite(self, order: Order, properties: CommitProperties) -> None:
-        """Commit them in place of those that the order replaces, upon the order's handle, which then shows them.
+        """Commit them in place of those that the order replaces, upon the order's handle.
 
         Raises:
             CommitFailedError: another commit came in between.

@@ -53,7 +53,6 @@ class Files:
             order.partition_filter,
             commit_properties=properties,
         )
-        order.handle.update_incremental()
 
 
 class Spark:

@@ -419,8 +419,9 @@ def test_chunks_of_dates_give_the_same(lake):
     assert expected == everything(lake)
 
 
-def test_a_refresh_that_another_overtook_computes_again(lake, monkeypatch):
-    compute = DuckDB.compute
+@pytest.mark.parametrize("method", ["compute", "compute_whole"])
+def test_a_refresh_that_another_overtook_computes_again(lake, monkeypatch, method):
+    compute = getattr(DuckDB, method)
     others = iter([1])
 
     def interrupted(*arguments):
@@ -430,8 +431,9 @@ def test_a_refresh_that_another_overtook_computes_again(lake, monkeypatch):
         return compute(*arguments)
 
     lakes.append(lake, "silver", [lakes.silver(at="2026-11-10T15:00:00")])
-    monkeypatch.setattr(DuckDB, "compute", interrupted)
+    monkeypatch.setattr(DuckDB, method, interrupted)
     refresh(lake)
+    assert [] == list(others)
     incremental = everything(lake)
     refresh(lake, full=True)
     assert everything(lake) == incremental
