@@ -2,7 +2,7 @@
  *
  * A plugin of librdkafka (plugin.library.paths): conf_init hears of a client when it is made. The messages of the Kafka
  * partitions that are attached to a queue of our own are taken from it here, where each costs a tenth of a Python object;
- * all that calls back (rebalances, errors, logs) stays in the client's own queue, which Python polls.
+ * all that calls back (rebalances, logs) stays in the client's own queue, which Python polls. Errors come by either.
  *
  * Called through ctypes (kafka_records.py), by one thread a queue.
  */
@@ -10,6 +10,7 @@
 #include <dlfcn.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 /* rd_kafka_message_t of rdkafka.h, of which wheels have no copy; part of librdkafka's ABI since 0.9. */
@@ -27,6 +28,9 @@ typedef struct {
 
 typedef int (*OnNew)(void *client, const void *conf, void *opaque, char *said, size_t size);
 
+typedef void (*OnError)(void *client, int code, const char *reason, void *opaque);
+
+static void (*set_error_cb)(void *conf, OnError on_error);
 static int (*add_on_new)(void *conf, const char *name, OnNew on_new, void *opaque);
 static void *(*queue_new)(void *client);
 static void *(*queue_get_partition)(void *client, const char *topic, int32_t partition);
@@ -42,6 +46,7 @@ static const struct {
     void *address;
     const char *name;
 } NEEDED[] = {
+    {&set_error_cb, "rd_kafka_conf_set_error_cb"},
     {&add_on_new, "rd_kafka_conf_interceptor_add_on_new"},
     {&queue_new, "rd_kafka_queue_new"},
     {&queue_get_partition, "rd_kafka_queue_get_partition"},
@@ -56,8 +61,26 @@ static const struct {
 
 static _Thread_local void *newest_client;
 
+/* What clients that this thread polls had to say, and nobody was told yet. */
+static _Thread_local struct {
+    int32_t code;
+    char reason[512];
+} errors_heard[16];
+static _Thread_local int errors_waiting;
+
+static void on_error(void *client, int code, const char *reason, void *opaque) {
+    (void)client, (void)opaque;
+    if (errors_waiting == (int)(sizeof errors_heard / sizeof *errors_heard)) return;
+    errors_heard[errors_waiting].code = code;
+    snprintf(errors_heard[errors_waiting++].reason, sizeof errors_heard->reason, "%s", reason ? reason : "");
+}
+
+/* That a Kafka partition is gone is queued among its messages, and librdkafka calls back when it takes that from there.
+ * confluent-kafka's callback, which it sets last, needs a Python call around it, and aborts the process without one. So the
+ * client gets ours; librdkafka passes its own configuration here. */
 static int on_new(void *client, const void *conf, void *opaque, char *said, size_t size) {
-    (void)conf, (void)opaque, (void)said, (void)size;
+    (void)opaque, (void)said, (void)size;
+    set_error_cb((void *)conf, on_error);
     newest_client = client;
     return 0;
 }
@@ -106,6 +129,15 @@ int64_t kafka_records_take(void *queue, int timeout_ms, Message **messages, int6
         offsets[row] = messages[row]->offset;
     }
     return count;
+}
+
+/* The oldest error that this thread heard of and was not told yet; whether there is one. */
+int kafka_records_error(int32_t *code, char *reason, size_t size) {
+    if (errors_waiting == 0) return 0;
+    *code = errors_heard[0].code;
+    snprintf(reason, size, "%s", errors_heard[0].reason);
+    memmove(errors_heard, errors_heard + 1, (size_t)--errors_waiting * sizeof *errors_heard);
+    return 1;
 }
 
 /* Bytes of all values, of all keys; all headers, the bytes of their names, of their values. */

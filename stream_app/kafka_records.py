@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -24,6 +24,7 @@ from stream_app.records import as_records, by_kafka_partition, timestamps, to_re
 
 _NAME: Final = "kafka_records"
 _ROWS: Final = 25_000
+_LONGEST_REASON: Final = 512
 _ATTACHED_AGAIN_S: Final = 0.2
 _HEADERS: Final = RECORDS.field("headers").type
 
@@ -58,7 +59,13 @@ class Source(Protocol):
 
 
 def make_client(
-    options: Mapping[str, Any], topic: str, topic_id: str, *, compiled: bool = True, **more: Any
+    options: Mapping[str, Any],
+    topic: str,
+    topic_id: str,
+    *,
+    on_error: Callable[[KafkaError], None],
+    compiled: bool = True,
+    **more: Any,
 ) -> tuple[Consumer, Source]:
     """Return a client and the source of its records of a topic.
 
@@ -66,20 +73,23 @@ def make_client(
         options: librdkafka's settings.
         topic: the one topic that it reads.
         topic_id: the broker's id of it.
+        on_error: called by `Source.take` with what the client says of no record; what it raises, that raises. It takes
+            the place of `error_cb`.
         compiled: use compiled code where there is some.
         more: as for `Consumer`.
     """
     library = load(_NAME) if compiled else None
     if library is None:
-        client = Consumer(dict(options), **more)
+        client = Consumer({**options, "error_cb": on_error}, **more)
         return client, _Messages(client, topic_id)
     plugins = [options["plugin.library.paths"]] if "plugin.library.paths" in options else []
-    client = Consumer({**options, "plugin.library.paths": ";".join([*plugins, str(library_path(_NAME))])}, **more)
+    plugins.append(str(library_path(_NAME)))
+    client = Consumer({**options, "plugin.library.paths": ";".join(plugins), "error_cb": on_error}, **more)
     handle, queue = ctypes.c_void_p(), ctypes.c_void_p()
     library.kafka_records_open(ctypes.byref(handle), ctypes.byref(queue))
     if not queue:
         return client, _Messages(client, topic_id)
-    return client, _Columns(library, handle, queue, client, topic, topic_id)
+    return client, _Columns(library, handle, queue, client, topic, topic_id, on_error)
 
 
 class _Messages:
@@ -126,9 +136,11 @@ class _Columns:
         client: Consumer,
         topic: str,
         topic_id: str,
+        on_error: Callable[[KafkaError], None],
     ) -> None:
         self._library, self._handle, self._queue = library, handle, queue
         self._client, self._topic, self._topic_id = client, topic, topic_id
+        self._on_error = on_error
         self._messages = np.empty(_ROWS, np.uint64)  # addresses
         self._partitions, self._errors = np.empty(_ROWS, np.int32), np.empty(_ROWS, np.int32)
         self._offsets = np.empty(_ROWS, np.int64)
@@ -167,12 +179,16 @@ class _Columns:
             ctypes.c_int64(_ROWS),
             *(address(each) for each in (self._partitions, self._errors, self._offsets)),
         )
-        if count <= 0:
-            return Taken([], [], [])
         try:
-            return self._taken(count)
+            self._tell_errors()
+            return self._taken(count) if count > 0 else Taken([], [], [])
         finally:
-            self._library.kafka_records_let_go(address(self._messages), ctypes.c_int64(count))
+            self._library.kafka_records_let_go(address(self._messages), ctypes.c_int64(max(count, 0)))
+
+    def _tell_errors(self) -> None:
+        code, reason = ctypes.c_int32(), ctypes.create_string_buffer(_LONGEST_REASON)
+        while self._library.kafka_records_error(ctypes.byref(code), reason, ctypes.c_size_t(_LONGEST_REASON)):
+            self._on_error(KafkaError(code.value, reason.value.decode(errors="replace")))
 
     def _taken(self, count: int) -> Taken:
         now_us = time.time_ns() // 1000

@@ -104,10 +104,10 @@ class Consumer(BatchConsumer):
                 # A member hears of a rebalance with its next heartbeat: by default who joins waits for two, 6 s.
                 "heartbeat.interval.ms": 500,
                 "session.timeout.ms": int(self.app.conf.broker_session_timeout * 1000),
-                "error_cb": self._on_client_trouble,
             },
             topic,
             topic_id,
+            on_error=self._on_client_trouble,
             logger=_librdkafka_log,
         )
         self._polling.start()
@@ -152,8 +152,17 @@ class Consumer(BatchConsumer):
             self._asking.close()
 
     def _on_client_trouble(self, error: KafkaError) -> None:
-        """Say, but not at each of some thirty tries a second, that the client can't reach the broker; it tries on."""
-        if time.monotonic() >= self._next_trouble_told:
+        """Say, but not at each of some thirty tries a second, that the client can't reach the broker; it tries on.
+
+        Raises:
+            TopicNotFound, TerminalError: that is not what it says, and waiting will not mend it.
+        """
+        if error.code() in NO_TOPIC_CODES:
+            for tp in list(self._assigned):
+                self._watermarks(tp)  # the broker has the last word: one that starts may not know all topics yet
+        elif error.code() == KafkaError._FATAL:
+            raise TerminalError(f"the Kafka client gave up: {error.str()}")
+        elif time.monotonic() >= self._next_trouble_told:
             self._next_trouble_told = time.monotonic() + _TROUBLE_TOLD_S
             _log.warning("waiting for the broker: %s", error.str())
 

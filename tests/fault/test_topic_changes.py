@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 import re
 import signal
+import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -151,6 +153,28 @@ def test_a_topic_made_again_is_refused_until_it_is_accepted(
     assert len(new) == sum(worker.report["bronze"] for worker in both)
     recover(workers, new, lake)  # accepted once: the flag is not needed any more
     the_promise_holds(lake, broker, old, new)
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_a_topic_deleted_under_workers_is_told(
+    workers: Workers, broker: Broker, lake: Path, dice: random.Random, busy: bool
+) -> None:
+    ledger = Ledger(broker, fresh_name("deleted"))
+    broker.create_topic(ledger.topic, PARTITIONS)
+    ledger.send_spread(events(dice.randrange(1, 2000)), PARTITIONS)
+    # As of a client that has known the topic for more than half a minute: it believes the first answer.
+    flags = ["--kafka-option", "topic.metadata.propagation.max.ms=0", "--allowed-latency", "0.5s"]
+    both = [workers.start(ledger.topic, lake, *flags) for _ in range(2)]
+    with ledger.trickle(PARTITIONS) if busy else nullcontext():
+        for worker in both:
+            worker.until(lambda worker=worker: worker.assigned and worker.flushed > 0, "it reads its share")
+        worker.until(lambda: rows_in(lake, "bronze") >= len(ledger) - 100, "nearly all is in the lake")
+        time.sleep(dice.uniform(0, 2))
+    broker.delete_topic(ledger.topic)
+    for worker in both:
+        told = last_words(worker)
+        assert f"no longer has {ledger.topic}" in told
+    assert rows_in(lake, "bronze") <= len(ledger)
 
 
 def test_three_topics_of_one_name_live_in_one_lake_through_compactions(

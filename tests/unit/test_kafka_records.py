@@ -56,7 +56,7 @@ def reading(address: str, offset: int = 0, *, compiled: bool = True) -> Iterator
         "auto.offset.reset": "error",
         "log_level": 0,
     }
-    client, source = make_client(options, TOPIC, "id", compiled=compiled)
+    client, source = make_client(options, TOPIC, "id", on_error=unexpected, compiled=compiled)
     for number in range(PARTITIONS):
         source.attach(number)
     client.assign([TopicPartition(TOPIC, number, offset) for number in range(PARTITIONS)])
@@ -65,6 +65,10 @@ def reading(address: str, offset: int = 0, *, compiled: bool = True) -> Iterator
     finally:
         source.close()
         client.close()
+
+
+def unexpected(error: KafkaError) -> None:
+    raise AssertionError(error)
 
 
 def until_the_end(source: Source) -> Taken:
@@ -179,10 +183,33 @@ def test_a_paused_kafka_partition_gives_nothing_and_then_goes_on(sent: Callable[
 
 def test_records_of_a_kafka_partition_that_was_not_attached_come_all_the_same(sent: Callable[[int], str]) -> None:
     options = {"bootstrap.servers": sent(3), "group.id": "g", "enable.partition.eof": True}
-    client, source = make_client(options, TOPIC, "id")
+    client, source = make_client(options, TOPIC, "id", on_error=unexpected)
     client.assign([TopicPartition(TOPIC, number, 0) for number in range(PARTITIONS)])
     taken = until_the_end(source)
     assert [[0, 1, 2]] * PARTITIONS == [[row["kafka_offset"] for row in part] for part in rows(taken)]
+    source.close()
+    client.close()
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_errors_of_the_client_are_told(compiled: bool) -> None:
+    told: list[KafkaError] = []
+    options = {"bootstrap.servers": "127.0.0.1:1", "group.id": "g", "log_level": 0}
+    client, source = make_client(options, TOPIC, "id", on_error=told.append, compiled=compiled)
+    client.assign([TopicPartition(TOPIC, 0, 0)])
+    wait_until(lambda: bool(source.take(0.1).records) or len(told) >= 2, "both are told", 20)
+    assert {KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN} == {error.code() for error in told}
+    assert any("127.0.0.1:1" in error.str() for error in told)
+    source.close()
+    client.close()
+
+
+def test_what_is_raised_of_an_error_comes_through() -> None:
+    options = {"bootstrap.servers": "127.0.0.1:1", "group.id": "g", "log_level": 0}
+    client, source = make_client(options, TOPIC, "id", on_error=unexpected)
+    client.assign([TopicPartition(TOPIC, 0, 0)])
+    with pytest.raises(AssertionError, match=r"127\.0\.0\.1:1"):
+        wait_until(lambda: bool(source.take(0.1).records), "never", 20)
     source.close()
     client.close()
 
