@@ -34,7 +34,7 @@ class Compactor(Running):
 
     def succeeds(self) -> None:
         """Wait for its end, which must be a good one."""
-        assert 0 == self.exit_code(150), self.log
+        assert 0 == self.exit_code(300), self.log
 
 
 class Compactors:
