@@ -107,6 +107,7 @@ void kafka_records_open(void **client, void **queue) {
     *client = newest_client;
     *queue = newest_client ? queue_new(newest_client) : NULL;
     newest_client = NULL;
+    errors_waiting = 0; /* of a former client of this thread, said as it was closed */
 }
 
 /* Send a Kafka partition's messages there from now on, also when it is assigned again. */
