@@ -161,13 +161,13 @@ def test_a_topic_deleted_under_workers_is_told(
 ) -> None:
     ledger = Ledger(broker, fresh_name("deleted"))
     broker.create_topic(ledger.topic, PARTITIONS)
-    ledger.send_spread(events(dice.randrange(1, 2000)), PARTITIONS)
     # As of a client that has known the topic for more than half a minute: it believes the first answer.
     flags = ["--kafka-option", "topic.metadata.propagation.max.ms=0", "--allowed-latency", "0.5s"]
     both = [workers.start(ledger.topic, lake, *flags) for _ in range(2)]
+    for worker in both:
+        worker.until(lambda worker=worker: bool(worker.assigned), "it has its share")
+    ledger.send_spread(events(dice.randrange(1, 2000)), PARTITIONS)  # not before: the first could flush all alone
     with ledger.trickle(PARTITIONS) if busy else nullcontext():
-        for worker in both:
-            worker.until(lambda worker=worker: worker.assigned and worker.flushed > 0, "it reads its share")
         worker.until(lambda: rows_in(lake, "bronze") >= len(ledger) - 100, "nearly all is in the lake")
         time.sleep(dice.uniform(0, 2))
     broker.delete_topic(ledger.topic)
