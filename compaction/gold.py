@@ -10,10 +10,10 @@ import datetime as dt
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import duckdb
 import pyarrow as pa
@@ -86,7 +86,8 @@ def refresh(
     """
     lake.require()
     with workspace(lake, memory_limit) as con, ThreadPoolExecutor(_TABLES_AT_ONCE) as pool:
-        run = _Run(lake, con, engine or DuckDB(con, chunk_rows), full, step, pool)
+        schemas = {file.name: schema_of(con, file) for file in gold_files.load().values() if not file.is_source}
+        run = _Run(lake, con, engine or DuckDB(con, chunk_rows), full, step, pool, schemas)
         return run.refresh_dated() + run.refresh_whole()
 
 
@@ -173,6 +174,10 @@ def _all_dates(con: duckdb.DuckDBPyConnection, bases: Mapping[str, Base]) -> fro
 # ---------------------------------------------------------------- one refresh
 
 
+_Work: TypeAlias = tuple[Order, Computed, Mapping[str, int]]
+"""What to commit, and which versions of what it was made of it then shows."""
+
+
 @dataclass(frozen=True)
 class _Run:
     """One refresh: the engine computes one table after the other; tables are opened and written several at once."""
@@ -183,7 +188,7 @@ class _Run:
     full: bool
     step: Callable[[str], None]
     pool: ThreadPoolExecutor
-    schemas: dict[str, pa.Schema] = field(default_factory=dict)
+    schemas: Mapping[str, pa.Schema]
 
     def refresh_dated(self) -> list[Refreshed]:
         """Refresh the tables by date."""
@@ -222,7 +227,7 @@ class _Run:
             # After those: what they show can't be newer.
             names = sorted({read.source for table in left for read in table.reads})
             sources = dict(zip(names, self.pool.map(self.lake.table, names), strict=True))
-            work: list[tuple[Order, Computed, Mapping[str, int]]] = []
+            work: list[_Work] = []
             for table in left:
                 reads = {read.source: sources[read.source] for read in table.reads}
                 versions = {
@@ -244,15 +249,14 @@ class _Run:
         return f"other refreshes of gold at {self.lake.uri} got in between at each of {_MAX_ATTEMPTS} tries"
 
     def _open(self, tables: Sequence[GoldFile]) -> dict[str, DeltaTable]:
-        self.schemas.update({table.name: schema_of(self.con, table) for table in tables})
         schemas = [self.schemas[table.name] for table in tables]
         opened = self.pool.map(partial(_open_or_create, self.lake, step=self.step), tables, schemas)
         return {table.name: handle for table, handle in zip(tables, opened, strict=True)}
 
-    def _commit(self, work: Iterable[tuple[Order, Computed, Mapping[str, int]]]) -> dict[str, Refreshed]:
+    def _commit(self, work: Iterable[_Work]) -> dict[str, Refreshed]:
         """Commit what was computed; return what was not overtaken by another refresh."""
 
-        def commit(each: tuple[Order, Computed, Mapping[str, int]]) -> Refreshed | None:
+        def commit(each: _Work) -> Refreshed | None:
             order, computed, versions = each
             return _commit(order, computed, versions, self.step)
 

@@ -32,6 +32,11 @@ class Base:
     handle: DeltaTable
     files: list[DataFile]
 
+    def of(self, dates: Iterable[dt.date]) -> list[DataFile]:
+        """Return the files of some dates."""
+        partitions = {str(date) for date in dates}
+        return [file for file in self.files if file.partition in partitions]
+
     @property
     def expired_before(self) -> dt.date:
         """Dates before this one have lost their rows, or some of them; gold never computes them anew."""
@@ -145,7 +150,7 @@ class Changes:
             touched = [file for file in self._touched(version) if file.partition is not None]
             changed = dates_in(touched)
             near = gold_files.needed_dates({"playback": changed}, declared)["silver"]
-            nearby = [file for file in self._bases["silver"].files if file.partition in set(map(str, near))]
+            nearby = self._bases["silver"].of(near)
             found: dict[str, set[dt.date]] = {}
             if not dates_in(nearby) <= changed:  # else every date is computed anyway
                 for source, date in self._ask_linked_dates(self._bases["silver"], nearby, touched):

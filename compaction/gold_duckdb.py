@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Final
 
@@ -141,7 +141,7 @@ class DuckDB:
                 )
             else:
                 base = bases[read.source]
-                create_view(con, base.name, base.handle, _paths(base, near(read, dates)))
+                create_view(con, base.name, base.handle, [file.path for file in base.of(near(read, dates))])
 
     def _run(self, file: GoldFile) -> pa.Table:
         """Run a file's SQL and return its columns in the types of its header."""
@@ -156,32 +156,26 @@ class _Near:
     def __init__(self, con: duckdb.DuckDBPyConnection, silver: Base) -> None:
         self._con = con
         self._silver = silver
-        self._known: dict[tuple[Read, frozenset[dt.date]], frozenset[dt.date]] = {}
+        self._known: dict[tuple[int, int, frozenset[dt.date]], frozenset[dt.date]] = {}
 
     def __call__(self, read: Read, dates: frozenset[dt.date]) -> frozenset[dt.date]:
         window = gold_files.window(read, dates)
         # Looking costs a column of the window. By event_id nothing would be saved: repeats read little else.
         if read.link != "session_id" or len(window) < _MANY * len(dates):
             return window
-        key = (replace(read, source="silver"), dates)
+        key = (read.before, read.after, dates)
         if key not in self._known:
             self._known[key] = self._reached(dates, window)
         return self._known[key]
 
     def _reached(self, dates: frozenset[dt.date], window: frozenset[dt.date]) -> frozenset[dt.date]:
-        columns = ("session_id", "event_date")
-        create_view(self._con, "these", self._silver.handle, _paths(self._silver, dates), columns=columns)
-        create_view(self._con, "others", self._silver.handle, _paths(self._silver, window - dates), columns=columns)
+        for view, shown in (("these", dates), ("others", window - dates)):
+            paths = [file.path for file in self._silver.of(shown)]
+            create_view(self._con, view, self._silver.handle, paths, columns=("session_id", "event_date"))
         found = self._con.execute(
             "select distinct event_date from others where session_id in (select session_id from these)"
         ).fetchall()
         return dates | {date for (date,) in found}
-
-
-def _paths(base: Base, dates: frozenset[dt.date]) -> list[str]:
-    """Return a base's files of some dates."""
-    partitions = {str(date) for date in dates}
-    return [file.path for file in base.files if file.partition in partitions]
 
 
 def schema_of(con: duckdb.DuckDBPyConnection, file: GoldFile) -> pa.Schema:

@@ -155,7 +155,7 @@ class Spark:
             else:
                 base = bases[read.source]
                 (column,) = base.handle.metadata().partition_columns
-                near = _literals(gold_files.shift(dates, read.before, read.after))
+                near = _literals(gold_files.window(read, dates))
                 self._show(base.name, self._read(base.handle, base.name, f"{column} in ({near})"))
 
     def _query(self, file: GoldFile) -> DataFrame:

@@ -390,9 +390,8 @@ class LakeWriter:
                 self._reload(name)
                 if self._landed(handle, flush.attempted[name]):
                     return self._committed(name, flush)
-            if (
-                name == "silver" and name not in flush.files
-            ):  # may leave the handle newer: before the fence is looked at
+            # May leave the handle newer: before the fence is looked at.
+            if name == "silver" and name not in flush.files:
                 flush.rows[name] = evolve(handle, flush.rows[name])
             self._drop(flush, self._lost(handle, name, flush))
             targets = self._advancing(name, flush.targets)

@@ -61,7 +61,8 @@ static const struct {
 
 static _Thread_local void *newest_client;
 
-/* What clients that this thread polls had to say, and nobody was told yet. */
+/* What clients that this thread polls had to say, and nobody was told yet; of each code the first, since a topic that is
+ * gone is said once for each Kafka partition, and whoever is told may ask the broker. */
 static _Thread_local struct {
     int32_t code;
     char reason[512];
@@ -71,6 +72,8 @@ static _Thread_local int errors_waiting;
 static void on_error(void *client, int code, const char *reason, void *opaque) {
     (void)client, (void)opaque;
     if (errors_waiting == (int)(sizeof errors_heard / sizeof *errors_heard)) return;
+    for (int place = 0; place < errors_waiting; place++)
+        if (errors_heard[place].code == code) return;
     errors_heard[errors_waiting].code = code;
     snprintf(errors_heard[errors_waiting++].reason, sizeof errors_heard->reason, "%s", reason ? reason : "");
 }

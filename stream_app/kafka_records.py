@@ -172,18 +172,19 @@ class _Columns:
         # Callbacks are served here; a message that comes is an error that concerns no Kafka partition.
         if (message := self._client.poll(0)) is not None:
             return of_messages([message], self._topic_id)
-        count = self._library.kafka_records_take(
+        taken = self._library.kafka_records_take(
             self._queue,
             int(timeout_s * 1000),
             address(self._messages),
             ctypes.c_int64(_ROWS),
             *(address(each) for each in (self._partitions, self._errors, self._offsets)),
         )
+        count = max(taken, 0)  # -1: nothing came
         try:
             self._tell_errors()
-            return self._taken(count) if count > 0 else Taken([], [], [])
+            return self._taken(count) if count else Taken([], [], [])
         finally:
-            self._library.kafka_records_let_go(address(self._messages), ctypes.c_int64(max(count, 0)))
+            self._library.kafka_records_let_go(address(self._messages), ctypes.c_int64(count))
 
     def _tell_errors(self) -> None:
         code, reason = ctypes.c_int32(), ctypes.create_string_buffer(_LONGEST_REASON)

@@ -158,7 +158,7 @@ class Consumer(BatchConsumer):
             TopicNotFound, TerminalError: that is not what it says, and waiting will not mend it.
         """
         if error.code() in NO_TOPIC_CODES:
-            for tp in list(self._assigned):
+            for tp in self._assigned:
                 self._watermarks(tp)  # the broker has the last word: one that starts may not know all topics yet
         elif error.code() == KafkaError._FATAL:
             raise TerminalError(f"the Kafka client gave up: {error.str()}")
