@@ -6,6 +6,10 @@ import importlib
 import os
 import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Final
 
 VERBS: Final = {
@@ -64,12 +68,13 @@ def _run(verb: str, arguments: list[str]) -> int:
     from schemas.errors import PlaylakeError
 
     try:
-        from playlake.settings import load
+        with _interrupts_come_through():
+            from playlake.settings import load
 
-        module = importlib.import_module(f"playlake.verbs.{verb}")
-        exit_code: int = module.run(load(module.Settings, arguments))
-        sys.stdout.flush()
-        return exit_code
+            module = importlib.import_module(f"playlake.verbs.{verb}")
+            exit_code: int = module.run(load(module.Settings, arguments))
+            sys.stdout.flush()
+            return exit_code
     except PlaylakeError as error:
         print(f"playlake {verb}: {error}", file=sys.stderr)
         return EXIT_WRONG
@@ -79,6 +84,37 @@ def _run(verb: str, arguments: list[str]) -> int:
     except BrokenPipeError:  # the reader of our output went away (`playlake query … | head`)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
+
+
+@contextmanager
+def _interrupts_come_through() -> Iterator[None]:
+    """Raise KeyboardInterrupt for what Ctrl-C became on its way.
+
+    Where compiled code calls Python (DuckDB, asking an Arrow table for its columns), an interrupt meanwhile comes out
+    as that library's own error.
+    """
+    interrupts = 0
+
+    def on_interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal interrupts
+        interrupts += 1
+        signal.default_int_handler(number, frame)
+
+    is_ours = (
+        threading.current_thread() is threading.main_thread()
+        and signal.getsignal(signal.SIGINT) is signal.default_int_handler  # a shell's background job ignores it
+    )
+    if is_ours:
+        signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    except Exception as error:
+        if interrupts:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        if is_ours:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _overview() -> str:

@@ -20,6 +20,8 @@ Answer = TypeVar("Answer")
 TIMEOUT_S: Final = 5.0
 """How long a broker may take for one answer."""
 _BUILT_IN_BROKER: Final = "mockCluster"
+_LEADER_WAIT_S: Final = 10.0
+"""How long a Kafka partition of a topic that is there may be without a leader: one just made has none for a moment."""
 NO_TOPIC_CODES: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
 """What Kafka and its client say of a topic or Kafka partition that is not there."""
 _BROKER_AWAY_CODES: Final = (
@@ -33,6 +35,12 @@ _BROKER_AWAY_CODES: Final = (
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.OFFSET_NOT_AVAILABLE,
     KafkaError.REQUEST_TIMED_OUT,
+)
+_NO_LEADER_CODES: Final = (
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.OFFSET_NOT_AVAILABLE,
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
 )
 _log = logging.getLogger(__name__)
 
@@ -60,7 +68,7 @@ def inspect_topic(client_options: Mapping[str, Any], name: str) -> Topic:
         name: the topic.
 
     Raises:
-        BrokerUnavailable: no answer within 5 s.
+        BrokerUnavailable: no answer within 5 s, or a Kafka partition without a leader for 10 s.
         ConfigError: librdkafka does not take the settings.
         TopicNotFound: the broker has no such topic; the message says how to make it.
     """
@@ -87,10 +95,9 @@ def inspect_topic(client_options: Mapping[str, Any], name: str) -> Topic:
         partitions = sorted(metadata.topics[name].partitions)
         consumer = Consumer({**quiet, "group.id": "playlake-inspect", "enable.auto.commit": False})
         try:
-            offsets = {
-                number: consumer.get_watermark_offsets(TopicPartition(name, number), timeout=TIMEOUT_S)
-                for number in partitions
-            }
+            give_up_at = time.monotonic() + _LEADER_WAIT_S
+            parts = [TopicPartition(name, number) for number in partitions]
+            offsets = {part.partition: _led_offsets(consumer, part, give_up_at) for part in parts}
         finally:
             consumer.close()
     except KafkaException as error:
@@ -102,6 +109,19 @@ def inspect_topic(client_options: Mapping[str, Any], name: str) -> Topic:
             f"no answer from the broker {servers} ({said}): is it running, and is --broker right?"
         ) from error
     return Topic(name, topic_id, offsets)
+
+
+def _led_offsets(consumer: Consumer, part: TopicPartition, give_up_at: float) -> tuple[int, int]:
+    """Return a Kafka partition's first and next offset, once it has a leader; raises KafkaException otherwise."""
+    while True:
+        try:
+            low, high = consumer.get_watermark_offsets(part, timeout=TIMEOUT_S)
+        except KafkaException as error:
+            if error.args[0].code() not in _NO_LEADER_CODES or time.monotonic() > give_up_at:
+                raise
+            time.sleep(random.uniform(0.05, 0.2))  # noqa: S311  # jitter, no secret
+        else:
+            return low, high
 
 
 def wait_for_topic(

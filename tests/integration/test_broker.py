@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
+from stream_app.broker import inspect_topic
 from tests.broker import Broker
 
 pytestmark = pytest.mark.broker
@@ -55,3 +56,9 @@ def test_a_stopped_broker_comes_back_with_its_records(stoppable_broker: Broker, 
     stoppable_broker.start()
     send(stoppable_broker, "kept", [b"after"])
     assert [b"before", b"after"] == values_of(stoppable_broker, "kept", 2)
+
+
+def test_a_topic_is_told_as_soon_as_it_was_made(broker: Broker, topic: Callable[..., str]) -> None:
+    name = topic(200)  # for a moment most of these have no leader that knows of it
+    told = inspect_topic({"bootstrap.servers": broker.bootstrap}, name)
+    assert {number: (0, 0) for number in range(200)} == told.offsets
