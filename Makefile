@@ -21,7 +21,7 @@ test: ## all tests, against a real Apache Kafka (ARGS='-k verify' JOBS=4)
 spark-test: ## gold on a Spark cluster with the lake on S3, compared with DuckDB's: minutes
 	tools/run --dev pytest --long tests/integration/test_gold_on_spark_cluster.py $(ARGS)
 
-fault: ## the fault suite with 20 seeds each, for hours (ARGS='--seed 7' for one)
+fault: ## the fault suite with 20 seeds each, for hours (ARGS='--seed 7' for one, '--seeds 20 --rotate' in 3)
 	tools/run --dev pytest -n $(JOBS) --dist worksteal tests/fault $(or $(ARGS),--seeds 20) --junitxml build/fault.xml; \
 	ended=$$?; tools/run --dev python tools/fault_table.py build/fault.xml && exit $$ended
 

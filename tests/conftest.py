@@ -34,6 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Which seeds the fault suite runs (tests/fault), and whether what takes minutes runs at all."""
     parser.addoption("--seeds", type=int, default=1, help="fault suite: run seeds 0 to this less 1")
     parser.addoption("--seed", type=int, default=None, help="fault suite: run this seed alone")
+    parser.addoption("--rotate", action="store_true", help="fault suite: of each fault one variant a seed, in turn")
     parser.addoption("--long", action="store_true", help="run tests of the mark long_run, too")
 
 
