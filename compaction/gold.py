@@ -180,7 +180,7 @@ _Work: TypeAlias = tuple[Order, Computed, Mapping[str, int]]
 
 @dataclass(frozen=True)
 class _Run:
-    """One refresh: the engine computes one table after the other; tables are opened and written several at once."""
+    """One refresh: the engine computes one table after the other, while those before are written."""
 
     lake: Lake
     con: duckdb.DuckDBPyConnection
@@ -210,9 +210,9 @@ class _Run:
                 )
                 for name, dates in plan.stale.items()
             ]
-            computed = self.engine.compute(orders, declared, plan.bases) if orders else {}
             versions = {base.txn: base.handle.version() for base in plan.bases.values()}
-            done |= self._commit([(order, computed[order.file.name], versions) for order in orders])
+            computed = self.engine.compute(orders, declared, plan.bases)
+            done |= self._commit((order, rows, versions) for order, rows in computed)
             if len(done) == len(tables):
                 return [done[table.name] for table in tables]
         raise CommitConflict(self._overtaken)
@@ -227,19 +227,21 @@ class _Run:
             # After those: what they show can't be newer.
             names = sorted({read.source for table in left for read in table.reads})
             sources = dict(zip(names, self.pool.map(self.lake.table, names), strict=True))
-            work: list[_Work] = []
+            orders: list[Order] = []
+            versions: dict[str, dict[str, int]] = {}
             for table in left:
                 reads = {read.source: sources[read.source] for read in table.reads}
-                versions = {
+                versions[table.name] = {
                     f"playlake.gold/{name}/{source.metadata().id}": source.version() for name, source in reads.items()
                 }
                 handle = handles[table.name]
-                if not self.full and _shows(handle, table, versions):
+                if not self.full and _shows(handle, table, versions[table.name]):
                     done[table.name] = Refreshed(table.name, "unchanged", 0, 0, 0.0)
-                    continue
-                order = Order(table, handle, self.schemas[table.name], is_full=True)
-                work.append((order, self.engine.compute_whole(order, reads), versions))
-            done |= self._commit(work)
+                else:
+                    orders.append(Order(table, handle, self.schemas[table.name], is_full=True))
+            done |= self._commit(
+                (order, self.engine.compute_whole(order, sources), versions[order.file.name]) for order in orders
+            )
             if len(done) == len(tables):
                 return [done[table.name] for table in tables]
         raise CommitConflict(self._overtaken)
@@ -254,7 +256,7 @@ class _Run:
         return {table.name: handle for table, handle in zip(tables, opened, strict=True)}
 
     def _commit(self, work: Iterable[_Work]) -> dict[str, Refreshed]:
-        """Commit what was computed; return what was not overtaken by another refresh."""
+        """Commit each as soon as it is computed; return what was not overtaken by another refresh."""
 
         def commit(each: _Work) -> Refreshed | None:
             order, computed, versions = each

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeAlias
 
 import duckdb
@@ -37,12 +38,12 @@ class Base:
         partitions = {str(date) for date in dates}
         return [file for file in self.files if file.partition in partitions]
 
-    @property
+    @cached_property
     def expired_before(self) -> dt.date:
         """Dates before this one have lost their rows, or some of them; gold never computes them anew."""
         return expired_before(self.handle) or dt.date.min
 
-    @property
+    @cached_property
     def txn(self) -> str:
         """Beginning of the `txn` id under which gold tables keep this base's version."""
         # A table made anew under the same path starts at version 0 again: its id keeps the two apart.
@@ -149,7 +150,7 @@ class Changes:
         if version not in self._linked:
             touched = [file for file in self._touched(version) if file.partition is not None]
             changed = dates_in(touched)
-            near = gold_files.needed_dates({"playback": changed}, declared)["silver"]
+            near = gold_files.needed_dates({"watched": changed}, declared)["silver"]
             nearby = self._bases["silver"].of(near)
             found: dict[str, set[dt.date]] = {}
             if not dates_in(nearby) <= changed:  # else every date is computed anyway

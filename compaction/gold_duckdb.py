@@ -17,7 +17,7 @@ from compaction import gold_files
 from compaction.delta_log import DataFile, LogGone
 from compaction.gold_changes import Base
 from compaction.gold_engine import Order
-from compaction.gold_files import GoldFile, Near, Read
+from compaction.gold_files import GoldFile, Read
 from sink.scan import create_view, without_rows
 
 CHUNK_ROWS: Final = 4_000_000
@@ -77,38 +77,56 @@ class DuckDB:
 
     def compute(
         self, orders: Sequence[Order], declared: Mapping[str, GoldFile], bases: Mapping[str, Base]
-    ) -> Mapping[str, Rows]:
+    ) -> Iterator[tuple[Order, Rows]]:
         """Compute dated tables; see `gold_engine.Engine`."""
-        parts: dict[str, list[pa.Table]] = {order.file.name: [] for order in orders}
-        seconds = dict.fromkeys(parts, 0.0)
-        every = frozenset[dt.date]().union(*(order.dates for order in orders))
-        for chunk in _chunks(every, bases["silver"].files, self._chunk_rows):
-            targets = {order.file.name: order.dates & chunk for order in orders if order.dates & chunk}
-            near = _Near(self._con, bases["silver"])
+        parts: dict[str, list[Rows]] = {order.file.name: [] for order in orders}
+        left = {order.file.name: order.dates for order in orders}
+        yield from ((order, self._with_kept(order, [])) for order in orders if not order.dates)
+        self._show_null_partition(bases["silver"])
+        for chunk in _chunks(frozenset[dt.date]().union(*left.values()), bases["silver"].files, self._chunk_rows):
+            targets = {name: dates & chunk for name, dates in left.items() if dates & chunk}
+            near = _Near(self._con, bases["silver"], chunk)
             needed = gold_files.needed_dates(targets, declared, near)
             for source in declared.values():
                 if source.is_source and source.name in needed:
-                    self._create_views(source, declared, needed[source.name], bases, near)
-                    self._con.execute(f"create or replace temp table {source.name} as {source.sql}")
-            for name, dates in targets.items():
+                    self._compute_source(source, needed[source.name], bases, near)
+            for order in (order for order in orders if order.file.name in targets):
+                name = order.file.name
                 started = time.perf_counter()
-                self._create_views(declared[name], declared, dates, bases, near)
-                parts[name].append(self._run(declared[name]))
-                seconds[name] += time.perf_counter() - started
-        return {order.file.name: self._with_kept(order, parts[order.file.name], seconds) for order in orders}
+                self._show(order.file, targets[name], bases, near)
+                parts[name].append(self._run(order.file, started))
+                left[name] -= chunk
+                if not left[name]:
+                    yield order, self._with_kept(order, parts.pop(name))
 
     def compute_whole(self, order: Order, sources: Mapping[str, DeltaTable]) -> Rows:
         """Compute a table without dates; see `gold_engine.Engine`."""
         started = time.perf_counter()
-        for name, source in sources.items():
-            columns = pa.schema(source.schema().to_arrow()).names  # no file lacks one: other SQL writes all anew
-            create_view(self._con, name.removeprefix("gold/"), source, columns=columns)
-        rows = self._run(order.file)
-        return Rows(rows, time.perf_counter() - started)
+        for name in (read.source for read in order.file.reads):
+            columns = pa.schema(sources[name].schema().to_arrow()).names  # no file lacks one: other SQL writes all anew
+            create_view(self._con, name.removeprefix("gold/"), sources[name], columns=columns)
+        return self._run(order.file, started)
 
-    def _with_kept(self, order: Order, parts: list[pa.Table], seconds: Mapping[str, float]) -> Rows:
+    def _compute_source(
+        self, source: GoldFile, dates: frozenset[dt.date], bases: Mapping[str, Base], near: _Near
+    ) -> None:
+        """Compute a source for some dates."""
+        self._show(source, dates, bases, near)
+        if any(read.link == "event_id" for read in source.reads):
+            near.narrow_silver(dates)
+        self._con.execute(f"create or replace temp table {source.name} as {source.sql}")
+
+    def _show_null_partition(self, silver: Base) -> None:
+        undated = [file.path for file in silver.files if file.partition is None]
+        create_view(self._con, "undated", silver.handle, undated)
+        self._con.execute(
+            "create or replace view null_partition as "
+            "select *, cast(ingest_timestamp as date) as ingest_date from undated"
+        )
+
+    def _with_kept(self, order: Order, parts: list[Rows]) -> Rows:
         """Return a table's new rows and those that it keeps, in the columns of the new ones."""
-        rows = pa.concat_tables(parts or [order.schema.empty_table()])
+        rows = pa.concat_tables([part.table for part in parts] or [order.schema.empty_table()])
         if order.is_full and order.kept_before > dt.date.min:
             create_view(self._con, "had", order.handle)
             self._con.register("computed", rows.slice(0, 0))
@@ -116,51 +134,38 @@ class DuckDB:
             kept: pa.Table = self._con.sql(query, params={"before": order.kept_before}).to_arrow_table()
             self._con.unregister("computed")
             rows = pa.concat_tables([rows, kept.select(rows.column_names).cast(rows.schema)])
-        return Rows(rows, seconds[order.file.name])
+        return Rows(rows, sum(part.seconds for part in parts))
 
-    def _create_views(
-        self,
-        file: GoldFile,
-        declared: Mapping[str, GoldFile],
-        dates: frozenset[dt.date],
-        bases: Mapping[str, Base],
-        near: Near,
-    ) -> None:
+    def _show(self, file: GoldFile, dates: frozenset[dt.date], bases: Mapping[str, Base], near: _Near) -> None:
         """Make `wanted` and the bases that a file reads, cut down to the dates that matter."""
-        con = self._con
-        con.register("wanted", pa.table({"event_date": pa.array(sorted(dates), pa.date32())}))
         for read in file.reads:
-            if read.source in declared:
-                continue
-            if read.source == "null_partition":
-                undated = [f.path for f in bases["silver"].files if f.partition is None]
-                create_view(con, "undated", bases["silver"].handle, undated)
-                con.execute(
-                    "create or replace view null_partition as "
-                    "select *, cast(ingest_timestamp as date) as ingest_date from undated"
-                )
-            else:
+            if read.source in bases:
                 base = bases[read.source]
-                create_view(con, base.name, base.handle, [file.path for file in base.of(near(read, dates))])
+                create_view(self._con, base.name, base.handle, [file.path for file in base.of(near(read, dates))])
+        rows = ", ".join(f"(date '{date}')" for date in sorted(dates))
+        self._con.execute(f"create or replace view wanted as from (values {rows}) as dates (event_date)")
 
-    def _run(self, file: GoldFile) -> pa.Table:
+    def _run(self, file: GoldFile, started: float) -> Rows:
         """Run a file's SQL and return its columns in the types of its header."""
         typed = ", ".join(f'cast("{column.name}" as {column.type}) as "{column.name}"' for column in file.columns)
         rows: pa.Table = self._con.sql(f"select {typed} from ({file.sql}\n)").to_arrow_table()  # noqa: S608
-        return rows
+        return Rows(rows, time.perf_counter() - started)
 
 
 class _Near:
-    """Tells which dates matter to some others; for a window of many dates by looking which sessions reach where."""
+    """Tells what matters to some dates; for a window of many dates by looking which sessions reach where."""
 
-    def __init__(self, con: duckdb.DuckDBPyConnection, silver: Base) -> None:
+    def __init__(self, con: duckdb.DuckDBPyConnection, silver: Base, targets: frozenset[dt.date]) -> None:
+        """Take the dates for which tables are computed."""
         self._con = con
         self._silver = silver
+        self._targets = targets
         self._known: dict[tuple[int, int, frozenset[dt.date]], frozenset[dt.date]] = {}
 
     def __call__(self, read: Read, dates: frozenset[dt.date]) -> frozenset[dt.date]:
+        """Return the dates of what is read that matter."""
         window = gold_files.window(read, dates)
-        # Looking costs a column of the window. By event_id nothing would be saved: repeats read little else.
+        # Looking costs a column of the window. By event_id nothing would be saved: its rows are narrowed instead.
         if read.link != "session_id" or len(window) < _MANY * len(dates):
             return window
         key = (read.before, read.after, dates)
@@ -168,14 +173,35 @@ class _Near:
             self._known[key] = self._reached(dates, window)
         return self._known[key]
 
+    def narrow_silver(self, dates: frozenset[dt.date]) -> None:
+        """Cut the view `silver` down to what shares an event_id with rows of `dates` that matter.
+
+        On other dates than the targets only rows of sessions matter that have rows on those, too. To group the ids of
+        all dates around takes three times as long as to look for these.
+        """
+        if len(dates) < _MANY * len(self._targets):
+            return
+        self._show("these", self._targets, "session_id")
+        self._show("others", dates, "session_id", "event_id")
+        self._con.execute(
+            "create or replace temp table asked as select hash(event_id) as id_hash from others "
+            "where session_id in (select session_id from these)"
+        )
+        self._con.execute("drop view if exists around")
+        self._con.execute("alter view silver rename to around")
+        self._con.execute("create view silver as from around where hash(event_id) in (select id_hash from asked)")
+
     def _reached(self, dates: frozenset[dt.date], window: frozenset[dt.date]) -> frozenset[dt.date]:
-        for view, shown in (("these", dates), ("others", window - dates)):
-            paths = [file.path for file in self._silver.of(shown)]
-            create_view(self._con, view, self._silver.handle, paths, columns=("session_id", "event_date"))
+        self._show("these", dates, "session_id")
+        self._show("others", window - dates, "session_id", "event_date")
         found = self._con.execute(
             "select distinct event_date from others where session_id in (select session_id from these)"
         ).fetchall()
         return dates | {date for (date,) in found}
+
+    def _show(self, view: str, dates: frozenset[dt.date], *columns: str) -> None:
+        paths = [file.path for file in self._silver.of(dates)]
+        create_view(self._con, view, self._silver.handle, paths, columns=columns)
 
 
 def schema_of(con: duckdb.DuckDBPyConnection, file: GoldFile) -> pa.Schema:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.resources import files
@@ -86,8 +86,10 @@ class Spark:
 
     def compute(
         self, orders: Sequence[Order], declared: Mapping[str, GoldFile], bases: Mapping[str, Base]
-    ) -> Mapping[str, Files]:
+    ) -> Iterator[tuple[Order, Files]]:
         """Compute dated tables; see `gold_engine.Engine`."""
+        if not orders:
+            return
         needed = gold_files.needed_dates({order.file.name: order.dates for order in orders}, declared)
         filesystem = self._lake.filesystem()
         # Below a gold table's folder, whose vacuum takes what a crash leaves.
@@ -97,7 +99,8 @@ class Spark:
                 if source.is_source and needed.get(source.name):
                     self._show_bases(source, declared, needed[source.name], bases)
                     self._stage(source, f"{staging}/{source.name}")
-            return {order.file.name: self._compute(order, declared, bases) for order in orders}
+            for order in orders:
+                yield order, self._compute(order, declared, bases)
         finally:
             if filesystem.exists(staging):
                 filesystem.rm(staging, recursive=True)
@@ -114,8 +117,8 @@ class Spark:
     def compute_whole(self, order: Order, sources: Mapping[str, DeltaTable]) -> Files:
         """Compute a table without dates; see `gold_engine.Engine`."""
         started = time.perf_counter()
-        for name, handle in sources.items():
-            self._show(name.removeprefix("gold/"), self._read(handle, name))
+        for name in (read.source for read in order.file.reads):
+            self._show(name.removeprefix("gold/"), self._read(sources[name], name))
         return self._write(order, self._typed(order.file), started)
 
     def _compute(self, order: Order, declared: Mapping[str, GoldFile], bases: Mapping[str, Base]) -> Files:

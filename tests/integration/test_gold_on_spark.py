@@ -103,7 +103,7 @@ def test_gold_by_spark_is_gold_by_duckdb(tmp_path, spark_options, monkeypatch):
         engine = Spark(by_spark, session)
         assert {"unchanged"} == {each.how for each in refresh(by_spark, engine=engine)}
         # From here on with a few tables: some read sources, some silver, one another table.
-        names = ("repeats", "playback", "pipeline_health", "session_facts", "title_daily", "top_titles")
+        names = ("repeats", "watched", "playback", "pipeline_health", "session_facts", "title_daily", "top_titles")
         declared = {name: gold_files.load()[name] for name in names}
         monkeypatch.setattr(gold_files, "load", lambda: declared)
         late_events(by_duckdb, by_spark)

@@ -340,6 +340,23 @@ def test_a_repeat_on_another_date_brings_that_date_in(lake):
     assert 0.0 == watched(lake)[dt.date(2026, 11, 8)]
 
 
+def test_a_repeat_far_away_in_a_session_of_the_changed_date_is_left_out(lake):
+    elsewhere = lakes.silver(at="2026-11-11T13:00:00", session_id="on-11")
+    playing = lakes.silver(at="2026-11-07T12:02:00", event_type="HEARTBEAT", session_id="on-7")
+    again = lakes.silver(at="2026-11-12T12:00:00", event_id=elsewhere["event_id"], session_id="on-7")
+    before = lakes.silver(at="2026-11-04T12:00:00", event_type="PAUSE", session_id="on-7")
+    lakes.append(lake, "silver", [elsewhere, before, playing, again])
+    refresh(lake)
+    assert 60.0 == watched(lake)[dt.date(2026, 11, 7)], "the event of five days later, which would end a gap, is none"
+    late = lakes.session("2026-11-07T15:00:00", [(0, "PLAY_START"), (30, "PLAY_STOP")], session_id="late")
+    lakes.append(lake, "silver", late)
+    assert ("incremental", 1) == how(refresh(lake))["title_daily"]
+    assert 90.0 == watched(lake)[dt.date(2026, 11, 7)]
+    incremental = everything(lake)
+    refresh(lake, full=True)
+    assert everything(lake) == incremental
+
+
 def test_a_compaction_of_files_is_no_change(lake):
     lake.table("silver").optimize.compact()
     assert {"unchanged"} == {done.how for done in refresh(lake)}
