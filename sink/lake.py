@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -112,6 +112,14 @@ class Lake:
         import fsspec
 
         return fsspec.filesystem("file")
+
+    def filesystem_of_data(self) -> Any:
+        """Return an fsspec file system for what DuckDB reads of a lake on S3: it asks for no file twice."""
+        from sink.s3_files import DataFiles
+
+        files = _s3_filesystem(max_attempts=3, kind=DataFiles)
+        files.forget()  # what another connection of this process asked long ago
+        return files
 
     def path(self, name: str) -> str:
         """Return the URI of a table: one of `TABLES`, or `gold/<name>`."""
@@ -374,14 +382,14 @@ def _configuration(spec: TableSpec) -> dict[str, str]:
     }
 
 
-def _s3_filesystem(max_attempts: int) -> Any:
+def _s3_filesystem(max_attempts: int, kind: Callable[..., Any] | None = None) -> Any:
     """Return an s3fs that makes so many attempts at a request; by default it is 25 at one that is throttled, for 40 s.
 
     Without the listings cache: s3fs calls a file absent that came after its folder was listed.
     """
     import s3fs
 
-    return s3fs.S3FileSystem(
+    return (kind or s3fs.S3FileSystem)(
         endpoint_url=_s3_endpoint(),
         use_listings_cache=False,
         client_kwargs={"region_name": os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")},

@@ -34,7 +34,7 @@ def connect(lake: Lake, *, threads: int | None = None, memory_limit: str | None 
     if memory_limit is not None:
         con.execute("set memory_limit = $1", [memory_limit])
     if lake.is_s3:
-        con.register_filesystem(lake.filesystem())
+        con.register_filesystem(lake.filesystem_of_data())
     return con
 
 

@@ -34,10 +34,10 @@ class Measures:
     worker_events_s: float = 300_000
     worker_load: float = 0.7
     flush_events: int = 100_000  # what --flush-bytes 32MiB holds
-    flush_puts: float = 24.5  # PUT and LIST, of three tables and five dates
-    flush_gets: float = 20.0  # GET and HEAD
-    compaction_puts: float = 690.0  # a run that has all gold tables to make
-    compaction_gets: float = 9_800.0
+    flush_puts: float = 20.0  # PUT and LIST, of three tables and five dates
+    flush_gets: float = 16.6  # GET and HEAD
+    compaction_puts: float = 815.0  # a run that has all gold tables to make
+    compaction_gets: float = 4_616.0
     merge_rows_s: float = 800_000
     gold_rows_s: float = 500_000  # on two cores
 

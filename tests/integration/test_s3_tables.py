@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
+from s3fs import S3FileSystem
 
 from audit.verify import verify
 from compaction.expire import expire, preview_expire
@@ -13,7 +16,8 @@ from compaction.forget import forget
 from compaction.gold import refresh
 from compaction.purge import purge
 from compaction.retention import Retention, clean_up
-from sink.lake import Lake
+from sink.lake import Lake, data_files
+from sink.scan import connect, create_view
 from tests import s3 as s3_servers
 from tests.bytes_below import files_with
 from tests.plain_folders import NULL, put, table
@@ -81,6 +85,30 @@ def test_a_lake_on_s3_expires_and_its_log_is_cleaned_up(s3: S3, monkeypatch: pyt
     assert 0 == clean_up(lake, ["bronze"], Retention(), dry_run=True).log_files
     assert 0 == clean_up(lake, ["bronze"], Retention()).log_files  # nothing of it is a week old
     assert verify(lake).holds
+
+
+def test_s3_is_asked_for_a_file_s_size_once_a_connection(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in s3.env.items():
+        monkeypatch.setenv(name, value)
+    lake = Lake.at(f"s3://{s3.bucket}/asked-once/lake")
+    fill(lake, 0, 10, OLD)
+    asked: Counter[str] = Counter()
+    call = S3FileSystem._call_s3
+
+    async def counted(self: S3FileSystem, method: str, *args: Any, **kwargs: Any) -> Any:
+        if method == "head_object":
+            asked[kwargs["Key"]] += 1
+        return await call(self, method, *args, **kwargs)
+
+    monkeypatch.setattr(S3FileSystem, "_call_s3", counted)
+    handle = lake.table("silver")
+    for times in (1, 2):
+        with connect(lake) as con:
+            create_view(con, "silver", handle)
+            for _ in range(3):
+                assert 0 < con.execute("select count(*) from silver where event_id is not null").fetchall()[0][0]
+        assert {times} == {*asked.values()}
+        assert len(data_files(handle)) == len(asked)
 
 
 def test_a_person_is_forgotten_on_s3_to_the_last_byte(s3: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
