@@ -23,6 +23,9 @@ SHORT_STEPS = ("after files bronze", "before quarantine", "after quarantine", "b
 CLAIM_STEPS = [
     f"{moment} claim {table}" for table in ("silver", "quarantine", "bronze") for moment in ("before", "after")
 ]
+TRIM_STEPS = ["before trim quarantine", "after trim quarantine"]
+SHORT_CLAIM_STEPS = ("before claim silver", "after claim silver", "after claim quarantine", *TRIM_STEPS)
+"""The same: "after claim bronze" is "before trim quarantine"."""
 
 
 @pytest.mark.short_run(*SHORT_STEPS)
@@ -42,8 +45,9 @@ def test_a_worker_killed_at_a_step_of_a_flush(
     the_promise_holds(lake, broker, ledger)
 
 
+@pytest.mark.short_run(*SHORT_CLAIM_STEPS)
 @pytest.mark.also_on_s3("after claim silver", "before trim quarantine")
-@pytest.mark.parametrize("step", [*CLAIM_STEPS, "before trim quarantine", "after trim quarantine"])
+@pytest.mark.parametrize("step", [*CLAIM_STEPS, *TRIM_STEPS])
 def test_a_claimant_killed_half_way_after_a_torn_flush(
     workers: Workers, broker: Broker, topic: MakeTopic, lake: Path | str, dice: random.Random, step: str
 ) -> None:

@@ -1,6 +1,7 @@
 """Gold: the measures, computed by hand, and refreshes that touch only what changed."""
 
 import datetime as dt
+import shutil
 
 import pytest
 
@@ -275,15 +276,22 @@ def test_no_lake_is_said(tmp_path):
 # ---------------------------------------------------------------- refreshes
 
 
-@pytest.fixture
-def lake(tmp_path):
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
     """Twenty dates with a session each, gold built."""
-    lake = lakes.make(tmp_path)
+    lake = lakes.make(tmp_path_factory.mktemp("built"))
     for number in range(1, 21):
         steps = [(0, "PLAY_START"), (60, "PLAY_STOP")]
         lakes.append(lake, "silver", lakes.session(f"2026-11-{number:02}T12:00:00", steps, session_id=f"on-{number}"))
     refresh(lake)
     return lake
+
+
+@pytest.fixture
+def lake(built, tmp_path):
+    """A copy of that lake."""
+    shutil.copytree(built.uri, tmp_path / "lake")
+    return Lake.at(str(tmp_path / "lake"))
 
 
 def versions(lake: Lake) -> dict[str, int]:
