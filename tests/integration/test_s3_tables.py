@@ -16,6 +16,7 @@ from compaction.forget import forget
 from compaction.gold import refresh
 from compaction.purge import purge
 from compaction.retention import Retention, clean_up
+from sink import s3_files
 from sink.lake import Lake, data_files
 from sink.scan import connect, create_view
 from tests import s3 as s3_servers
@@ -87,17 +88,21 @@ def test_a_lake_on_s3_expires_and_its_log_is_cleaned_up(s3: S3, monkeypatch: pyt
     assert verify(lake).holds
 
 
-def test_s3_is_asked_for_a_file_s_size_once_a_connection(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("are_small", [True, False])
+def test_s3_is_asked_for_a_size_and_a_small_file_once_a_connection(
+    s3: S3, monkeypatch: pytest.MonkeyPatch, are_small: bool
+) -> None:
     for name, value in s3.env.items():
         monkeypatch.setenv(name, value)
-    lake = Lake.at(f"s3://{s3.bucket}/asked-once/lake")
+    if not are_small:
+        monkeypatch.setattr(s3_files, "_SMALL", 0)
+    lake = Lake.at(f"s3://{s3.bucket}/asked-once-{are_small}/lake")
     fill(lake, 0, 10, OLD)
-    asked: Counter[str] = Counter()
+    asked: Counter[tuple[str, str]] = Counter()
     call = S3FileSystem._call_s3
 
     async def counted(self: S3FileSystem, method: str, *args: Any, **kwargs: Any) -> Any:
-        if method == "head_object":
-            asked[kwargs["Key"]] += 1
+        asked[method, kwargs["Key"]] += 1
         return await call(self, method, *args, **kwargs)
 
     monkeypatch.setattr(S3FileSystem, "_call_s3", counted)
@@ -107,8 +112,10 @@ def test_s3_is_asked_for_a_file_s_size_once_a_connection(s3: S3, monkeypatch: py
             create_view(con, "silver", handle)
             for _ in range(3):
                 assert 0 < con.execute("select count(*) from silver where event_id is not null").fetchall()[0][0]
-        assert {times} == {*asked.values()}
-        assert len(data_files(handle)) == len(asked)
+        files = [file.removeprefix(f"s3://{s3.bucket}/") for file in data_files(handle)]
+        assert dict.fromkeys(files, times) == {file: asked["head_object", file] for file in files}
+        assert are_small == (asked["get_object", files[0]] == times)
+    assert {"head_object", "get_object"} == {method for method, _ in asked}
 
 
 def test_a_person_is_forgotten_on_s3_to_the_last_byte(s3: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
