@@ -211,7 +211,7 @@ class _Run:
                 for name, dates in plan.stale.items()
             ]
             versions = {base.txn: base.handle.version() for base in plan.bases.values()}
-            computed = self.engine.compute(orders, declared, plan.bases)
+            computed = self.engine.compute(orders, declared, plan.bases) if orders else ()
             done |= self._commit((order, rows, versions) for order, rows in computed)
             if len(done) == len(tables):
                 return [done[table.name] for table in tables]

@@ -85,7 +85,7 @@ class Engine(Protocol):
     def compute(
         self, orders: Sequence[Order], declared: Mapping[str, GoldFile], bases: Mapping[str, Base]
     ) -> Iterable[tuple[Order, Computed]]:
-        """Compute dated tables at the versions of `bases`; give each order's rows as soon as they are there."""
+        """Compute dated tables, at least one, at the versions of `bases`; give an order's rows when they are there."""
 
     def compute_whole(self, order: Order, sources: Mapping[str, DeltaTable]) -> Computed:
         """Compute a table without dates from gold tables, those that its file reads: `gold/<name>` → handle."""

@@ -88,8 +88,6 @@ class Spark:
         self, orders: Sequence[Order], declared: Mapping[str, GoldFile], bases: Mapping[str, Base]
     ) -> Iterator[tuple[Order, Files]]:
         """Compute dated tables; see `gold_engine.Engine`."""
-        if not orders:
-            return
         needed = gold_files.needed_dates({order.file.name: order.dates for order in orders}, declared)
         filesystem = self._lake.filesystem()
         # Below a gold table's folder, whose vacuum takes what a crash leaves.

@@ -43,9 +43,10 @@ class DataFiles(S3FileSystem):  # type: ignore[misc]
 
     async def _info(self, path: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
         name = self._strip_protocol(path)
-        if name not in self._known:
-            self._known[name] = await super()._info(path, *args, **kwargs)
-        return self._known[name]
+        known = self._known.get(name)  # `forget` may come at any time
+        if known is None:
+            known = self._known[name] = await super()._info(path, *args, **kwargs)
+        return known
 
     def _open(self, path: str, mode: str = "rb", *args: Any, **kwargs: Any) -> Any:
         if mode != "rb" or self.info(path)["size"] > _SMALL:

@@ -14,7 +14,7 @@ from deltalake import DeltaTable
 
 from sink.lake import Lake, data_files
 
-_types: dict[pa.Schema, dict[str, str]] = {}
+_types: dict[pa.Schema, Mapping[str, str]] = {}
 """What DuckDB has been asked already, which takes 3 ms a time."""
 
 
@@ -95,7 +95,7 @@ def without_rows(kinds: Mapping[str, str]) -> str:
     return f"select {', '.join(f'cast(null as {kind}) as {quoted(name)}' for name, kind in kinds.items())} where false"
 
 
-def duckdb_types(con: duckdb.DuckDBPyConnection, schema: pa.Schema) -> dict[str, str]:
+def duckdb_types(con: duckdb.DuckDBPyConnection, schema: pa.Schema) -> Mapping[str, str]:
     """Return DuckDB's name of each column's type."""
     if schema not in _types:
         con.register("__schema_probe", schema.empty_table())
